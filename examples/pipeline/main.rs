@@ -1,0 +1,141 @@
+//! A whole program on fabric-mq: JSON lines in, through a partitioned topic, out through a group of two consumers, and a
+//! report of what arrived.
+//!
+//! ```text
+//! cargo run --release --example pipeline
+//! cargo run --release --example pipeline -- --repeat 500
+//! curl -s https://example.org/feed.ndjson | cargo run --release --example pipeline -- -
+//! ```
+//!
+//! The main thread reads earthquakes and sends each one with its network as the key ([`produce`]); two threads consume
+//! two partitions each ([`consume`]). Every record carries its number among those of its network, so that the consumers
+//! can tell at once if one is missing, comes twice or out of turn; what went in and what came out is compared again at
+//! the end ([`audit`]). Memory is bounded whatever the input: a full partition makes the sender wait, and a line that is
+//! too long is skipped as it is read.
+
+#![allow(clippy::arithmetic_side_effects, reason = "counts of records and bytes, far below 2^64")]
+#![allow(clippy::std_instead_of_alloc, reason = "a program for systems with std")]
+
+mod args;
+mod arrivals;
+mod audit;
+mod consume;
+mod event;
+mod few;
+mod lines;
+mod magnitudes;
+mod order;
+mod produce;
+mod progress;
+mod report;
+
+use args::{Command, Options};
+use consume::Consumed;
+use core::error::Error;
+use core::fmt::Display;
+use fabric_mq::Ticks;
+use fabric_mq::message::MAX_ENVELOPE;
+use fabric_mq::offset::MemOffsetStore;
+use fabric_mq::partition::FullPolicy;
+use fabric_mq::topic::{TopicConfig, TopicManager};
+use progress::Progress;
+use report::Report;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Instant;
+
+const TOPIC: &str = "earthquakes";
+const GROUP: &str = "bulletin";
+/// The header that carries a record's number among those of its key.
+const SEQUENCE: &str = "seq";
+
+/// 4 partitions of 1,024 records or 256 KiB, whichever is reached first. A sender that finds one full waits.
+const SHAPE: TopicConfig = TopicConfig::new()
+    .with_partitions(4)
+    .with_slots(1024)
+    .with_capacity(256 * 1024)
+    .with_groups(1)
+    .with_timestamps(false)
+    .with_full(FullPolicy::Wait { timeout: Ticks::from_millis(500) });
+
+/// Which consumer of the group has which partitions.
+const MEMBERS: [[u32; 2]; 2] = [[0, 1], [2, 3]];
+
+/// The longest line that becomes a record.
+const MAX_LINE: usize = 64 * 1024;
+// A partition takes records of up to half its capacity.
+const _: () = assert!(MAX_LINE + MAX_ENVELOPE <= SHAPE.capacity as usize / 2);
+
+fn main() -> ExitCode {
+    match args::parse(lexopt::Parser::from_env()) {
+        Ok(Command::Help) => print(args::USAGE, ExitCode::SUCCESS),
+        Ok(Command::Run(options)) => match run(&options) {
+            Ok(report) => print(&report.to_string(), report.status()),
+            Err(error) => complain(&error, ExitCode::FAILURE),
+        },
+        Err(error) => complain(&format_args!("{error}\n\n{}", args::USAGE.trim_end()), ExitCode::from(2)),
+    }
+}
+
+fn run(options: &Options) -> Result<Report<'_>, Box<dyn Error>> {
+    let mut passes = options.input.passes(options.repeat)?;
+    let mut progress = Progress::new(passes.total_bytes());
+
+    // Topics live in a manager, which every thread borrows. So does the store, which keeps how far the group has got.
+    let topics = TopicManager::new();
+    let topic = topics.create(TOPIC, SHAPE)?;
+    let store = MemOffsetStore::new();
+
+    let started = Instant::now();
+    let done = OnceLock::new();
+    let (produced, consumed) = thread::scope(|scope| {
+        let members =
+            MEMBERS.each_ref().map(|partitions| scope.spawn(|| consume::run(&topics, &store, partitions, &done)));
+        let stopped = || members.iter().any(thread::ScopedJoinHandle::is_finished);
+        let end = EndOfInput(&done);
+        let produced = produce::run(&topics, &mut passes, &mut progress, stopped);
+        drop(end);
+        (produced, members.map(thread::ScopedJoinHandle::join))
+    });
+    let elapsed = started.elapsed();
+    progress.finish();
+
+    // If a consumer fails the sender stops too: the cause is told, not the consequence.
+    let consumed = consumed
+        .into_iter()
+        .map(|outcome| outcome.map_err(|_| "a consumer panicked")?.map_err(Box::<dyn Error>::from))
+        .collect::<Result<Vec<Consumed>, Box<dyn Error>>>()?;
+    let produced = produced?;
+
+    let partitions = audit::partitions(&topic.stats(), &store, &consumed)?;
+    let faults = audit::faults(&produced, &consumed, &partitions);
+    Ok(Report { options, produced, consumed, partitions, faults, elapsed })
+}
+
+/// Tells the consumers that nothing more will come, even if the sender panics: else they would be waited for for ever.
+struct EndOfInput<'a>(&'a OnceLock<()>);
+
+impl Drop for EndOfInput<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.set(());
+    }
+}
+
+/// Writes to standard output. Whoever has closed it has read enough; any other failure is one.
+fn print(text: &str, status: ExitCode) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format_args!("cannot write to standard output: {error}"), ExitCode::FAILURE)
+        }
+        _ => status,
+    }
+}
+
+fn complain(error: &dyn Display, status: ExitCode) -> ExitCode {
+    // There is nobody left to tell if this fails.
+    let _ = writeln!(io::stderr(), "error: {error}");
+    status
+}

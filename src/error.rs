@@ -1,0 +1,474 @@
+//! What can go wrong, one small enum per operation. Each says what to do about it.
+
+use crate::types::{Epoch, Offset};
+use core::fmt;
+
+/// Which check a damaged word failed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Check {
+    /// The superblock's CRC.
+    SuperblockCrc,
+    /// The superblock's shape: impossible sizes.
+    Geometry,
+    /// The writer's `head` counter.
+    Head,
+    /// A reader's progress lies outside the log.
+    Progress,
+    /// A slot holds neither its record nor the one before it.
+    Stamp,
+    /// A slot's words do not add up.
+    Slot,
+    /// A slot's length or position points outside the ring.
+    Extent,
+    /// A record's envelope does not parse.
+    Envelope,
+}
+
+/// Damage: what failed, and at which offset (0 where no record is concerned).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Corrupt {
+    check: Check,
+    offset: Offset,
+}
+
+impl Corrupt {
+    pub(crate) const fn new(check: Check, offset: u64) -> Self {
+        Self { check, offset: Offset::new(offset) }
+    }
+
+    /// Which check failed.
+    #[must_use]
+    pub const fn check(&self) -> Check {
+        self.check
+    }
+
+    /// The offset concerned.
+    #[must_use]
+    pub const fn offset(&self) -> Offset {
+        self.offset
+    }
+}
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.check {
+            Check::SuperblockCrc => "the superblock's checksum does not match",
+            Check::Geometry => "the superblock describes an impossible ring",
+            Check::Head => "the head counter is damaged",
+            Check::Progress => "a reader's progress lies outside the log",
+            Check::Stamp => "a slot's stamp belongs to no record",
+            Check::Slot => "a slot's check word does not match",
+            Check::Extent => "a slot points outside the ring",
+            Check::Envelope => "a record's envelope does not parse",
+        };
+        write!(f, "{what} (offset {})", self.offset)
+    }
+}
+
+/// Why a lease refuses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum LeaseError {
+    /// The pool has not that many bytes, or no place for another lease.
+    CapacityExceeded,
+    /// The memory cannot be reached at present.
+    Disconnected,
+    /// The time ran out before it was renewed.
+    Expired,
+    /// Somebody took over with a higher epoch.
+    Fenced,
+    /// Somebody holds it.
+    InUse,
+    /// The operating system said no, with this code.
+    Io(i32),
+    /// The pool took it back.
+    Revoked,
+    /// No lease of this pool has the id.
+    Unknown,
+    /// This kind of lease cannot do that.
+    Unsupported,
+}
+
+impl core::error::Error for LeaseError {}
+
+impl fmt::Display for LeaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CapacityExceeded => {
+                f.write_str("the pool has no room for this lease: release one, or ask for fewer bytes")
+            }
+            Self::Disconnected => f.write_str("the leased memory cannot be reached: try again"),
+            Self::Expired => {
+                f.write_str("the lease has expired: acquire a new one, and renew it before its time is over")
+            }
+            Self::Fenced => f.write_str("the lease is fenced: a newer holder has taken over, this one is finished"),
+            Self::InUse => f.write_str("the leased memory is held by somebody: drop that holder first"),
+            Self::Io(inner) => write!(f, "the operating system refused with code {inner}"),
+            Self::Revoked => f.write_str("the lease was revoked by its pool: acquire a new one"),
+            Self::Unknown => f.write_str("the pool knows no lease of this id"),
+            Self::Unsupported => f.write_str("this kind of lease cannot do that"),
+        }
+    }
+}
+
+/// Why a ring cannot have the shape asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The lease has fewer bytes than the ring needs.
+    LeaseTooSmall {
+        /// Bytes needed.
+        needed: usize,
+        /// Bytes there.
+        found: usize,
+    },
+    /// The number of readers is not 1 to 64.
+    Readers,
+    /// A size is no power of two in range.
+    Size,
+    /// The lease does not start on 8 bytes.
+    Unaligned,
+}
+
+impl core::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeaseTooSmall { needed, found } => write!(f, "the lease has {found} bytes but the ring needs {needed}: lease more, or ask for fewer slots or bytes"),
+            Self::Readers => f.write_str("a ring has 1 to 64 readers"),
+            Self::Size => f.write_str("slots are a power of two from 2 to 2^28, bytes one from 16 to 2^31, and the target must be able to address them"),
+            Self::Unaligned => f.write_str("the lease does not start at a multiple of 8 bytes"),
+        }
+    }
+}
+
+/// Why bytes cannot be used as a ring.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// Something is damaged.
+    Corrupt(Corrupt),
+    /// It needs features this version does not know.
+    Features {
+        /// The feature bits.
+        needed: u32,
+    },
+    /// It was written under a higher epoch than the lease has.
+    Fenced {
+        /// The lease's.
+        lease: Epoch,
+        /// The ring's.
+        ring: Epoch,
+    },
+    /// It keeps records in another way than asked for.
+    Keep,
+    /// The lease refuses.
+    Lease(LeaseError),
+    /// The bytes are no ring, or its formatting was cut off.
+    NotARing,
+    /// The lease is shorter than the ring in it.
+    TooShort {
+        /// Bytes needed.
+        needed: usize,
+        /// Bytes there.
+        found: usize,
+    },
+    /// The lease does not start on 8 bytes.
+    Unaligned,
+    /// It has another format version.
+    Version {
+        /// Found.
+        found: u16,
+        /// Known to this library.
+        known: u16,
+    },
+}
+
+impl core::error::Error for AttachError {}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Corrupt(inner) => {
+                write!(f, "the ring is damaged: {inner}; format the lease again, or recover its data from elsewhere")
+            }
+            Self::Features { needed } => {
+                write!(f, "the ring needs features {needed:#x} that this version does not know: use a newer one")
+            }
+            Self::Fenced { lease, ring } => write!(
+                f,
+                "the ring was written under epoch {ring}, newer than the lease's {lease}: this lease is out of date"
+            ),
+            Self::Keep => f.write_str(
+                "the ring's retention (retain or overwrite) is not the one asked for: attach with the other type",
+            ),
+            Self::Lease(inner) => write!(f, "{inner}"),
+            Self::NotARing => f.write_str("the lease holds no ring: format it"),
+            Self::TooShort { needed, found } => {
+                write!(f, "the lease has {found} bytes but the ring in it {needed}: it was cut off")
+            }
+            Self::Unaligned => f.write_str("the lease does not start at a multiple of 8 bytes"),
+            Self::Version { found, known } => {
+                write!(f, "the ring has format version {found}, this library reads version {known}")
+            }
+        }
+    }
+}
+
+impl From<Corrupt> for AttachError {
+    fn from(inner: Corrupt) -> Self {
+        Self::Corrupt(inner)
+    }
+}
+
+impl From<LeaseError> for AttachError {
+    fn from(inner: LeaseError) -> Self {
+        Self::Lease(inner)
+    }
+}
+
+/// Why a record was not written. Nothing of it is visible.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// Another writer holds the ring.
+    Claimed,
+    /// The ring is damaged.
+    Corrupt(Corrupt),
+    /// Offsets are used up.
+    Exhausted,
+    /// No room; counted.
+    Full,
+    /// The lease refuses.
+    Lease(LeaseError),
+    /// Larger than half the ring's bytes.
+    TooLarge {
+        /// Bytes asked for.
+        len: usize,
+        /// Bytes possible.
+        max: usize,
+    },
+}
+
+impl core::error::Error for WriteError {}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Claimed => f.write_str(
+                "another writer holds the ring: there is one at a time; drop it, or share it as a SharedWriter",
+            ),
+            Self::Corrupt(inner) => write!(f, "the ring is damaged: {inner}"),
+            Self::Exhausted => f.write_str("the partition has used up its 2^64 offsets"),
+            Self::Full => {
+                f.write_str("the ring is full: readers must release records first, or choose another full policy")
+            }
+            Self::Lease(inner) => write!(f, "{inner}"),
+            Self::TooLarge { len, max } => write!(f, "a record of {len} bytes is larger than the ring takes ({max})"),
+        }
+    }
+}
+
+impl From<Corrupt> for WriteError {
+    fn from(inner: Corrupt) -> Self {
+        Self::Corrupt(inner)
+    }
+}
+
+impl From<LeaseError> for WriteError {
+    fn from(inner: LeaseError) -> Self {
+        Self::Lease(inner)
+    }
+}
+
+/// Why a record could not be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The buffer is smaller than the record; the record is still there.
+    Buffer {
+        /// Bytes needed.
+        needed: usize,
+    },
+    /// Damaged.
+    Corrupt(Corrupt),
+    /// The lease refuses.
+    Lease(LeaseError),
+    /// Records were overwritten before this reader came to them. It stands at the oldest one left.
+    Overrun {
+        /// How many, exactly.
+        lost: u64,
+    },
+}
+
+impl core::error::Error for ReadError {}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Buffer { needed } => write!(f, "the buffer is too small: the record has {needed} bytes"),
+            Self::Corrupt(inner) => write!(f, "the ring is damaged: {inner}"),
+            Self::Lease(inner) => write!(f, "{inner}"),
+            Self::Overrun { lost } => {
+                write!(f, "{lost} records were overwritten before they were read: read on, or give the ring more room")
+            }
+        }
+    }
+}
+
+impl From<Corrupt> for ReadError {
+    fn from(inner: Corrupt) -> Self {
+        Self::Corrupt(inner)
+    }
+}
+
+impl From<LeaseError> for ReadError {
+    fn from(inner: LeaseError) -> Self {
+        Self::Lease(inner)
+    }
+}
+
+/// Why a reader could not join.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// A reader of this name is reading.
+    Claimed,
+    /// Damaged.
+    Corrupt(Corrupt),
+    /// The lease refuses.
+    Lease(LeaseError),
+    /// Not a name.
+    Name(NameError),
+    /// All places are taken.
+    ReadersFull {
+        /// How many there are.
+        limit: u32,
+    },
+    /// The start is not in the log.
+    Seek(SeekError),
+}
+
+impl core::error::Error for JoinError {}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Claimed => {
+                f.write_str("a reader of this name is reading at present: drop it, or choose another name")
+            }
+            Self::Corrupt(inner) => write!(f, "the ring is damaged: {inner}"),
+            Self::Lease(inner) => write!(f, "{inner}"),
+            Self::Name(inner) => write!(f, "{inner}"),
+            Self::ReadersFull { limit } => {
+                write!(f, "all {limit} reader places are taken: let one leave, or format the ring with more")
+            }
+            Self::Seek(inner) => write!(f, "{inner}"),
+        }
+    }
+}
+
+impl From<Corrupt> for JoinError {
+    fn from(inner: Corrupt) -> Self {
+        Self::Corrupt(inner)
+    }
+}
+
+impl From<LeaseError> for JoinError {
+    fn from(inner: LeaseError) -> Self {
+        Self::Lease(inner)
+    }
+}
+
+impl From<NameError> for JoinError {
+    fn from(inner: NameError) -> Self {
+        Self::Name(inner)
+    }
+}
+
+impl From<SeekError> for JoinError {
+    fn from(inner: SeekError) -> Self {
+        Self::Seek(inner)
+    }
+}
+
+/// Why a reader cannot go there. It stands where it stood.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SeekError {
+    /// Past the end.
+    Beyond {
+        /// Where the log ends.
+        tail: Offset,
+    },
+    /// Damaged.
+    Corrupt(Corrupt),
+    /// The lease refuses.
+    Lease(LeaseError),
+    /// The room was used again.
+    Reclaimed {
+        /// The oldest offset left.
+        head: Offset,
+    },
+}
+
+impl core::error::Error for SeekError {}
+
+impl fmt::Display for SeekError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Beyond { tail } => write!(f, "the log ends before that, at offset {tail}"),
+            Self::Corrupt(inner) => write!(f, "the ring is damaged: {inner}"),
+            Self::Lease(inner) => write!(f, "{inner}"),
+            Self::Reclaimed { head } => {
+                write!(f, "the record is gone, its room was used again: the oldest one left is at offset {head}")
+            }
+        }
+    }
+}
+
+impl From<Corrupt> for SeekError {
+    fn from(inner: Corrupt) -> Self {
+        Self::Corrupt(inner)
+    }
+}
+
+impl From<LeaseError> for SeekError {
+    fn from(inner: LeaseError) -> Self {
+        Self::Lease(inner)
+    }
+}
+
+/// Why a name is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum NameError {
+    /// A character is not allowed.
+    Character {
+        /// Which one, from 0.
+        at: usize,
+    },
+    /// `.` and `..` are no names.
+    Dots,
+    /// Empty or too long.
+    Length {
+        /// Bytes it has.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+}
+
+impl core::error::Error for NameError {}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Character { at } => write!(f, "the character at {at} is not one of A-Z a-z 0-9 . _ -"),
+            Self::Dots => f.write_str("'.' and '..' are no names"),
+            Self::Length { len, max } => write!(f, "a name has 1 to {max} bytes, this one has {len}"),
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Raw views of leased memory: where control blocks and slots lie, and the payload bytes.
+//!
+//! Views are cheap copies without a lifetime. Whoever makes one (the ring) keeps the lease alive for as long as any
+//! view of it is in use; this is the invariant "**kept**" that the proofs below name. All other people's writes to the
+//! same bytes go through atomics or follow the pinning protocol of `ring`.
+
+#![allow(unsafe_code, reason = "raw views of leased memory")]
+
+use super::atomic::AtomicUsize;
+use super::block::FIXED;
+pub(crate) use super::block::{BLOCK, Block, Blocks};
+use super::racy;
+pub(crate) use super::slot::{Entry, MAX_LEN, SLOT, Slot, Slots};
+use core::ptr::NonNull;
+
+/// Bytes of a unit: payload positions count these.
+pub(crate) const UNIT: usize = 8;
+
+/// The bytes of a lease.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+impl Memory {
+    /// # Safety
+    /// `base` is aligned to 8 bytes and valid for reads and writes of `len` bytes for as long as this view or any made
+    /// from it is used ("kept"), and everybody else who touches the bytes does so by atomics or by the ring's protocol.
+    pub(crate) unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
+        debug_assert!(base.as_ptr().align_offset(UNIT) == 0);
+        Self { base, len }
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+
+    /// The address of `len` bytes at `at`, if they lie in the lease and start on a unit.
+    fn range(self, at: usize, len: usize) -> Option<NonNull<u8>> {
+        if at.checked_add(len)? > self.len || !at.is_multiple_of(UNIT) {
+            return None;
+        }
+        // SAFETY: `at` is at most `len`, so the address stays inside the allocation of `base`.
+        Some(unsafe { self.base.add(at) })
+    }
+
+    /// The control blocks at the lease's start, `places` of them readers'.
+    pub(crate) fn blocks(self, places: u8) -> Option<Blocks> {
+        let places = u32::from(places);
+        let base = self.range(0, BLOCK.wrapping_mul(FIXED.wrapping_add(places) as usize))?;
+        // SAFETY: the range lies in the lease, and is aligned to 8 bytes.
+        Some(unsafe { Blocks::new(base.cast(), places) })
+    }
+
+    /// The control block at byte `at`.
+    pub(crate) fn block(self, at: usize) -> Option<Block> {
+        let words = self.range(at, BLOCK)?.cast();
+        // SAFETY: the range lies in the lease, and is aligned to 8 bytes.
+        Some(unsafe { Block::new(words) })
+    }
+
+    /// The `1 << log2` slots at byte `at`.
+    pub(crate) fn slots(self, at: usize, log2: u8) -> Option<Slots> {
+        let count = 1_u32.checked_shl(u32::from(log2))?;
+        let base = self.range(at, SLOT.checked_mul(count as usize)?)?;
+        // SAFETY: as above.
+        Some(unsafe { Slots::new(base.cast(), count.wrapping_sub(1)) })
+    }
+
+    /// The `1 << log2` payload units at byte `at`.
+    pub(crate) fn bytes(self, at: usize, log2: u8) -> Option<Bytes> {
+        let count = 1_u32.checked_shl(u32::from(log2))?;
+        let base = self.range(at, UNIT.checked_mul(count as usize)?)?;
+        Some(Bytes { base, mask: count.wrapping_sub(1) })
+    }
+}
+
+/// The ring of payload units, addressed by position.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes {
+    base: NonNull<u8>,
+    mask: u32,
+}
+
+// SAFETY: views are addresses; what they do with them is governed by `kept` and by the ring's protocol, not by threads.
+unsafe impl Send for Bytes {}
+// SAFETY: as above.
+unsafe impl Sync for Bytes {}
+// SAFETY: as above.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Bytes {
+    pub(crate) fn units(self) -> u32 {
+        self.mask.wrapping_add(1)
+    }
+
+    /// The index of a position in the ring.
+    #[inline]
+    pub(crate) fn index(self, position: u32) -> u32 {
+        position & self.mask
+    }
+
+    /// Whether `len` bytes from `position` on lie in one piece.
+    #[inline]
+    pub(crate) fn holds(self, position: u32, len: u32) -> bool {
+        // All units together are addressable (`Memory::bytes`); the length may be anything.
+        let start = (self.index(position) as usize).wrapping_mul(UNIT);
+        start.saturating_add(len as usize) <= (self.units() as usize).wrapping_mul(UNIT)
+    }
+
+    #[inline]
+    fn start(self, position: u32) -> NonNull<u8> {
+        // SAFETY: the masked index is less than `units`, all of which lie in the lease (`Memory::bytes`).
+        unsafe { self.base.add((self.index(position) as usize).wrapping_mul(UNIT)) }
+    }
+
+    /// Asks for the cache line at `position`, for writing, ahead of time: the lines of a ring that goes round were last in
+    /// the readers' caches, and fetching each one only when it is written is what a writer waits for most.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "one instruction")]
+    pub(crate) fn own_soon(self, position: u32) {
+        super::prefetch_for_write(self.start(position));
+    }
+
+    /// Copies `from` to `position` by ordinary stores.
+    ///
+    /// # Safety
+    /// `holds(position, from.len())`, and nobody else touches those bytes until they are committed.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "the length is often known at the call")]
+    #[cfg(not(all(target_arch = "arm", target_has_atomic = "32")))]
+    pub(crate) unsafe fn write_one(self, position: u32, from: &[u8]) {
+        // SAFETY: source and target are valid for `from.len()` bytes (`holds`) and cannot overlap, since no reference to
+        // bytes that nobody else touches can exist.
+        unsafe { copy(from.as_ptr(), self.start(position).as_ptr(), from.len()) };
+    }
+
+    /// The same for microcontrollers that load words from any address: word by word in a few instructions, where the
+    /// compiler's own routine takes 340 bytes of flash and is no faster on records of their sizes.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline]
+    #[cfg(all(target_arch = "arm", target_has_atomic = "32"))]
+    pub(crate) unsafe fn write_one(self, position: u32, from: &[u8]) {
+        // Relaxed stores, since the compiler turns plain ones back into a call of its routine.
+        racy::store_one(self.words(position, from.len()), from);
+    }
+
+    /// Copies `parts`, one behind the other, to `position` by ordinary stores.
+    ///
+    /// # Safety
+    /// `holds(position, length of all parts)`, and nobody else touches those bytes until they are committed.
+    #[inline]
+    pub(crate) unsafe fn write(self, position: u32, parts: &[&[u8]]) {
+        let mut to = self.start(position);
+        for part in parts {
+            // SAFETY: source and target are valid for the part's length (`holds`) and cannot overlap, since no reference
+            // to bytes that nobody else touches can exist.
+            unsafe { copy(part.as_ptr(), to.as_ptr(), part.len()) };
+            // SAFETY: the end of the part is inside the record, or its end.
+            to = unsafe { to.add(part.len()) };
+        }
+    }
+
+    /// Copies the bytes at `position` to `to` by ordinary loads.
+    ///
+    /// # Safety
+    /// `holds(position, to.len())`, and nobody writes those bytes meanwhile.
+    #[inline]
+    pub(crate) unsafe fn read(self, position: u32, to: &mut [u8]) {
+        let from = self.start(position);
+        // SAFETY: both are valid for `to.len()` bytes (`holds`); `to` is exclusive, so they cannot overlap.
+        unsafe { copy(from.as_ptr(), to.as_mut_ptr(), to.len()) };
+    }
+
+    /// The bytes at `position`, in place.
+    ///
+    /// # Safety
+    /// `holds(position, len)`, and nobody writes those bytes for as long as `'a`.
+    #[inline]
+    pub(crate) unsafe fn slice<'a>(self, position: u32, len: u32) -> &'a [u8] {
+        // SAFETY: valid and unwritten by the caller's promise; alignment of bytes is 1.
+        unsafe { core::slice::from_raw_parts(self.start(position).as_ptr(), len as usize) }
+    }
+
+    /// The bytes at `position`, in place, to be written.
+    ///
+    /// # Safety
+    /// `holds(position, len)`, and nobody else touches those bytes for as long as `'a`.
+    #[inline]
+    pub(crate) unsafe fn slice_mut<'a>(self, position: u32, len: u32) -> &'a mut [u8] {
+        // SAFETY: valid and untouched by the caller's promise; alignment of bytes is 1.
+        unsafe { core::slice::from_raw_parts_mut(self.start(position).as_ptr(), len as usize) }
+    }
+
+    /// The words of the record at `position`; `None` past `len` bytes or the ring's end.
+    #[inline]
+    fn words(&self, position: u32, len: usize) -> &[AtomicUsize] {
+        debug_assert!(self.holds(position, u32::try_from(len).unwrap_or(u32::MAX)));
+        // A record owns whole units, so its last word is its own even when it is not full.
+        let count = len.div_ceil(size_of::<usize>());
+        // SAFETY: the words lie in the ring, because the record does (checked by each caller with `holds`) and the ring's
+        // length is a multiple of a word; a unit's start is aligned for a word; atomics may be shared.
+        unsafe { core::slice::from_raw_parts(self.start(position).as_ptr().cast(), count) }
+    }
+
+    /// Copies `parts`, one behind the other, to `position` word by word through relaxed atomics, so that racing readers
+    /// are harmless.
+    ///
+    /// Copies nothing where the record would not fit.
+    pub(crate) fn write_racy(self, position: u32, parts: &[&[u8]]) {
+        let total = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+        if u32::try_from(total).is_ok_and(|len| self.holds(position, len)) {
+            racy::store(self.words(position, total), parts);
+        }
+    }
+
+    /// Copies the bytes at `position` to `to` word by word through relaxed atomics. What a racing writer does meanwhile
+    /// shows as bytes of either age; the caller finds out whether that happened.
+    ///
+    /// Copies nothing where the record would not lie in the ring.
+    pub(crate) fn read_racy(self, position: u32, to: &mut [u8]) {
+        if u32::try_from(to.len()).is_ok_and(|len| self.holds(position, len)) {
+            racy::load(self.words(position, to.len()), to);
+        }
+    }
+}
+
+/// Copies `len` bytes. Records of up to 256 bytes are copied in place by moves of 16 bytes, the last ones overlapping: a
+/// call of `memcpy` costs more than such a copy.
+///
+/// # Safety
+/// Both are valid for `len` bytes and do not overlap.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the length is often known at the call")]
+#[allow(clippy::multiple_unsafe_ops_per_block, reason = "one copy in moves")]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    /// # Safety
+    /// Both are valid for `N` bytes at `at`.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a few moves")]
+    unsafe fn moves<const N: usize>(from: *const u8, to: *mut u8, at: usize) {
+        // SAFETY: valid by the caller's promise; an array of bytes has no alignment.
+        unsafe { to.add(at).cast::<[u8; N]>().write_unaligned(from.add(at).cast::<[u8; N]>().read_unaligned()) };
+    }
+    // SAFETY: every move lies within `len` bytes of both, as the condition before it says.
+    unsafe {
+        if len <= 64 {
+            if len > 32 {
+                moves::<32>(from, to, 0);
+                moves::<32>(from, to, len.wrapping_sub(32));
+            } else if len >= 16 {
+                moves::<16>(from, to, 0);
+                moves::<16>(from, to, len.wrapping_sub(16));
+            } else if len >= 8 {
+                moves::<8>(from, to, 0);
+                moves::<8>(from, to, len.wrapping_sub(8));
+            } else if len >= 4 {
+                moves::<4>(from, to, 0);
+                moves::<4>(from, to, len.wrapping_sub(4));
+            } else {
+                for at in 0..len {
+                    moves::<1>(from, to, at);
+                }
+            }
+        } else if len <= 256 {
+            moves::<64>(from, to, 0);
+            if len > 128 {
+                moves::<64>(from, to, 64);
+                if len > 192 {
+                    moves::<64>(from, to, 128);
+                }
+            }
+            moves::<64>(from, to, len.wrapping_sub(64));
+        } else {
+            core::ptr::copy_nonoverlapping(from, to, len);
+        }
+    }
+}
+
+/// Copies `len` bytes; on small processors by the compiler's own routine, which is the shortest code.
+///
+/// # Safety
+/// Both are valid for `len` bytes and do not overlap.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[inline]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { core::ptr::copy_nonoverlapping(from, to, len) };
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "test arithmetic")]
+    #![allow(clippy::std_instead_of_alloc, reason = "tests have std in every tier")]
+    use super::super::slot::CHECK;
+    use super::*;
+    use std::{vec, vec::Vec};
+
+    #[repr(align(128))]
+    struct Buffer([u8; 1024]);
+
+    fn bytes(buffer: &mut Buffer) -> Bytes {
+        let base = NonNull::new(buffer.0.as_mut_ptr()).unwrap();
+        // SAFETY: the buffer outlives the view in each test, and nobody else touches it.
+        unsafe { Memory::new(base, 1024) }.bytes(0, 7).unwrap()
+    }
+
+    #[test]
+    fn every_length_is_copied_exactly_both_ways() {
+        for len in 0..=600 {
+            let from: Vec<u8> = (0..len).map(|i| (i * 7 + len) as u8 | 1).collect();
+            let mut buffer = Buffer([0; 1024]);
+            let view = bytes(&mut buffer);
+            // SAFETY: 8 + 600 bytes lie in 1,024, and the test is alone.
+            unsafe { view.write(1, &[&from[..len / 3], &from[len / 3..]]) };
+            let mut back = vec![0; len];
+            // SAFETY: as above.
+            unsafe { view.read(1, &mut back) };
+            let mut racy = vec![0; len];
+            view.read_racy(1, &mut racy);
+            assert_eq!((&back, &racy), (&from, &from));
+            assert!(buffer.0[..8].iter().chain(&buffer.0[8 + len..]).all(|b| *b == 0), "{len}");
+            let mut buffer = Buffer([0; 1024]);
+            let view = bytes(&mut buffer);
+            view.write_racy(1, &[&from[..len / 3], &[], &from[len / 3..]]);
+            let mut whole = Buffer([0; 1024]);
+            racy::store_one(bytes(&mut whole).words(1, len), &from);
+            assert_eq!(whole.0, buffer.0);
+            assert_eq!(&buffer.0[8..8 + len], &from[..]);
+            assert!(buffer.0[..8].iter().chain(&buffer.0[8 + len.next_multiple_of(8)..]).all(|b| *b == 0));
+        }
+    }
+
+    #[test]
+    fn one_damaged_byte_never_leaves_a_sound_slot() {
+        let mut buffer = Buffer([0; 1024]);
+        let base = NonNull::new(buffer.0.as_mut_ptr()).unwrap();
+        // SAFETY: the buffer outlives the view; it is touched by others only between uses of the view.
+        let slots = unsafe { Memory::new(base, 1024) }.slots(0, 6).unwrap();
+        assert!(!slots.at(0).load().is_sound(), "blank memory is no record");
+        let entry = Entry::new(0xdead_beef, 77, 0x1234_5678, 0xab);
+        assert_eq!((entry.stamp(), entry.len(), entry.position(), entry.tag()), (0xdead_beef, 77, 0x1234_5678, 0xab));
+        slots.at(0).store(entry);
+        assert!(slots.at(0).load() == entry && entry.is_sound());
+        // The bytes that the format promises, on every target.
+        assert_eq!(buffer.0[..12], [0xef, 0xbe, 0xad, 0xde, 77, 0, 0, 0xab, 0x78, 0x56, 0x34, 0x12]);
+        assert_eq!(buffer.0[12..16], (0xdead_beef ^ 0xab00_004d ^ 0x1234_5678 ^ CHECK).to_le_bytes());
+        for byte in 0..SLOT {
+            for flip in 1..=255 {
+                buffer.0[byte] ^= flip;
+                assert!(!slots.at(0).load().is_sound(), "byte {byte}, flip {flip:#x}");
+                buffer.0[byte] ^= flip;
+            }
+        }
+    }
+
+    #[test]
+    fn views_outside_the_lease_do_not_exist() {
+        let mut buffer = Buffer([0; 1024]);
+        let base = NonNull::new(buffer.0.as_mut_ptr()).unwrap();
+        // SAFETY: the buffer outlives the view.
+        let memory = unsafe { Memory::new(base, 1024) };
+        assert!(memory.block(1024 - 128).is_some() && memory.block(1024 - 120).is_none());
+        assert!(memory.slots(0, 6).is_some() && memory.slots(8, 6).is_none() && memory.slots(4, 2).is_none());
+        assert!(memory.bytes(0, 7).is_some() && memory.bytes(0, 8).is_none() && memory.bytes(0, 32).is_none());
+        assert!(memory.block(usize::MAX - 7).is_none());
+        assert!(memory.blocks(5).is_some() && memory.blocks(6).is_none());
+    }
+}

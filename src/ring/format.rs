@@ -1,0 +1,145 @@
+//! Making a ring of a lease, and finding the ring in one.
+
+use super::config::Geometry;
+use super::{Keep, Ring, RingConfig, View};
+use crate::error::{AttachError, Check, ConfigError, Corrupt};
+use crate::lease::layout::{BOUNDS_AT, Plan, READERS_AT, SUPERBLOCK_AT, bounds, hints, reader};
+use crate::lease::superblock::Superblock;
+use crate::lease::{Lease, Trust};
+use crate::platform::atomic::{Ordering, fence};
+use crate::platform::lock::Lock;
+use crate::platform::memory::{BLOCK, Entry, Memory};
+use crate::types::Ticks;
+use core::marker::PhantomData;
+
+impl View {
+    fn new(memory: Memory, geometry: Geometry, plan: Plan) -> Option<Self> {
+        let (slots_log2, units_log2) = geometry.log2();
+        Some(Self {
+            control: memory.blocks(geometry.readers)?,
+            slots: memory.slots(plan.slots_at, slots_log2)?,
+            bytes: memory.bytes(plan.bytes_at, units_log2)?,
+            geometry,
+        })
+    }
+}
+
+fn memory_of<L: Lease>(lease: &L) -> Option<Memory> {
+    if lease.base().as_ptr().align_offset(8) != 0 {
+        return None;
+    }
+    #[allow(unsafe_code, reason = "the lease's promise, taken up in one place")]
+    // SAFETY: `Lease` promises valid bytes aligned to 8 for as long as the lease lives; the ring that is made of this
+    // view owns the lease, and every other view of it holds that ring ("kept").
+    Some(unsafe { Memory::new(lease.base(), lease.len()) })
+}
+
+impl<L: Lease, K: Keep> Ring<L, K> {
+    /// Makes an empty ring of the lease. What was in it is lost.
+    ///
+    /// Walks all slots once. Until it is done the lease holds no ring: cut off in the middle, it is formatted again.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the shape is impossible or larger than the lease.
+    pub fn format(lease: L, config: RingConfig) -> Result<Self, ConfigError> {
+        Self::format_at(lease, config, Ticks::ZERO)
+    }
+
+    /// The same, noting the time.
+    ///
+    /// # Errors
+    /// As [`format`](Self::format).
+    pub fn format_at(lease: L, config: RingConfig, now: Ticks) -> Result<Self, ConfigError> {
+        let (geometry, plan) = config.check()?;
+        if plan.end > lease.len() {
+            return Err(ConfigError::LeaseTooSmall { needed: plan.end, found: lease.len() });
+        }
+        let memory = memory_of(&lease).ok_or(ConfigError::Unaligned)?;
+        let view = View::new(memory, geometry, plan).ok_or(ConfigError::Size)?;
+        let block = memory.block(SUPERBLOCK_AT).ok_or(ConfigError::Size)?;
+        let ring = Self { view, registry: Lock::new(()), lease, keep: PhantomData };
+        let Self { view, lease, .. } = &ring;
+        Superblock::clear_magic(block);
+        // Whatever is stored below is not seen with the old magic.
+        fence(Ordering::Release);
+        lease.clean(SUPERBLOCK_AT, BLOCK);
+        view.clear();
+        view.bounds().word(bounds::EPOCH).store(lease.epoch().value(), Ordering::Relaxed);
+        lease.clean(BOUNDS_AT, plan.bytes_at.saturating_sub(BOUNDS_AT));
+        let (slots_log2, units_log2) = geometry.log2();
+        let superblock = Superblock {
+            keep: u8::from(K::OVERWRITE),
+            slots_log2,
+            units_log2,
+            readers: geometry.readers,
+            max_lag: geometry.max_lag,
+            epoch: lease.epoch(),
+            number: geometry.number,
+            lease: lease.id(),
+            formatted_at: now,
+        };
+        superblock.store(block);
+        lease.clean(SUPERBLOCK_AT, BLOCK);
+        Ok(ring)
+    }
+
+    /// Opens the ring in a lease, whatever bytes are in it.
+    ///
+    /// On an [`Exclusive`](crate::lease::Exclusive) lease this also clears up behind a writer and readers that died:
+    /// what the writer had not committed is gone for good, readers' places are parked where they stood. On the other
+    /// levels nothing is changed. Walks all slots at most twice.
+    ///
+    /// # Errors
+    /// [`AttachError`] if the bytes are no ring of this format and retention, if it is damaged beyond what slots can
+    /// tell, or if it was written under a newer epoch than the lease has.
+    pub fn attach(lease: L) -> Result<Self, AttachError> {
+        lease.check()?;
+        lease.invalidate(0, lease.len());
+        let memory = memory_of(&lease).ok_or(AttachError::Unaligned)?;
+        let too_short = |needed| AttachError::TooShort { needed, found: lease.len() };
+        let block = memory.block(SUPERBLOCK_AT).ok_or_else(|| too_short(READERS_AT))?;
+        let found = Superblock::load(block)?;
+        if (found.keep == 1) != K::OVERWRITE {
+            return Err(AttachError::Keep);
+        }
+        let impossible = AttachError::Corrupt(Corrupt::new(Check::Geometry, 0));
+        let plan = found.plan().ok_or(impossible)?;
+        if plan.end > memory.len() {
+            return Err(too_short(plan.end));
+        }
+        let geometry = Geometry::new(found.slots_log2, found.units_log2, found.readers, found.max_lag, found.number);
+        let view = View::new(memory, geometry, plan).ok_or(impossible)?;
+        let written = crate::Epoch::new(view.bounds().word(bounds::EPOCH).load(Ordering::Acquire));
+        if written > lease.epoch() {
+            return Err(AttachError::Fenced { lease: lease.epoch(), ring: written });
+        }
+        if L::Trust::EXCLUSIVE {
+            view.recover(&lease, lease.epoch())?;
+            lease.clean(0, plan.bytes_at);
+        } else {
+            view.inspect()?;
+        }
+        Ok(Self { view, registry: Lock::new(()), lease, keep: PhantomData })
+    }
+}
+
+impl View {
+    /// Sets the control area and the slots of an empty log.
+    fn clear(&self) {
+        for block in self.control.all() {
+            for word in 0..BLOCK / 4 {
+                block.word(word).store(0, Ordering::Relaxed);
+            }
+        }
+        for place in self.control.places() {
+            place.word(reader::GUARD).store(u32::MAX, Ordering::Relaxed);
+        }
+        self.bounds().cursor(bounds::HEAD).start();
+        self.hints().cursor(hints::TAIL).start();
+        self.hints().cursor(hints::REFUSED).start();
+        for offset in 0..self.slots.count() {
+            let stale = self.stale(u64::from(offset));
+            self.slots.at(offset).store(Entry::new(stale, 0, 0, 0));
+        }
+    }
+}

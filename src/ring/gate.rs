@@ -1,0 +1,199 @@
+//! The gate: how far a writer may go before it must look at its readers again.
+//!
+//! The writer keeps what it may still use in private numbers and looks here only when they run out. Two orders make this
+//! safe:
+//!
+//! - `SYNC(release)`: a reader stores its progress with Release after its last access to what it gives up; the writer
+//!   loads it with Acquire before it writes there.
+//! - `SYNC(head)`: the writer raises `head`, fences, and looks at the readers a second time; a reader that joins or goes
+//!   back stores its progress, fences, and looks at `head`. Of two such parties at least one sees the other's store
+//!   (Dekker's argument; both fences are sequentially consistent), so no reader can settle below a head that the writer
+//!   already acts upon.
+
+use super::View;
+use super::recover::low;
+use crate::error::{Check, Corrupt};
+use crate::lease::Lease;
+use crate::lease::layout::{BOUNDS_AT, HINTS_AT, bounds, hints, reader};
+use crate::platform::atomic::{Ordering, fence};
+use crate::platform::memory::{BLOCK, Block};
+
+/// What a writer may use without looking again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
+    pub(crate) slots: u32,
+    pub(crate) units: u32,
+}
+
+impl Room {
+    pub(crate) const fn has(self, units: u32) -> bool {
+        self.slots != 0 && units <= self.units
+    }
+}
+
+/// Where a writer stands: the records up to `committed` are visible, it has written up to `next`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stand {
+    pub(crate) committed: u64,
+    /// Where the first record behind `committed` may lie at the earliest, if that is known.
+    pub(crate) behind: Option<u32>,
+    pub(crate) next: u64,
+    pub(crate) position: u32,
+}
+
+impl View {
+    /// The lowest progress of the registered readers, not below `head`; `None` if there are none.
+    #[inline(never)]
+    fn lowest<L: Lease>(&self, lease: &L, head: u64, committed: u64) -> Option<u64> {
+        let mut most = None;
+        // All between `head` and `committed` lies in the ring, so 32 bits hold the distances.
+        let live = low(committed.wrapping_sub(head));
+        for block in self.control.places() {
+            lease.invalidate(self.control.distance(block), BLOCK);
+            // SYNC(join): the progress of a reader seen as registered is valid.
+            if !matches!(block.word(reader::STATE).load(Ordering::Acquire), reader::PARKED | reader::CLAIMED) {
+                continue;
+            }
+            // SYNC(release)
+            let progress = block.word(reader::PROGRESS).load(Ordering::Acquire);
+            let lag = low(committed).wrapping_sub(progress);
+            // A progress outside the log is damage, or that of a reader which is being overrun. It holds what is left.
+            most = most.max(Some(lag.min(live)));
+        }
+        most.map(|lag| committed.wrapping_sub(u64::from(lag)))
+    }
+
+    /// The room there is when nothing before `oldest` is needed; none if that cannot be told at present.
+    fn room(&self, oldest: u64, stand: Stand) -> Result<Room, Corrupt> {
+        let used = low(stand.next.wrapping_sub(oldest));
+        let Some(slots) = self.geometry.slots().checked_sub(used) else { return Ok(Room::default()) };
+        let start = if oldest == stand.next {
+            stand.position
+        } else if oldest == stand.committed {
+            // Its slot is not committed, so it does not say where its payload lies.
+            let Some(start) = stand.behind else { return Ok(Room { slots, units: 0 }) };
+            start
+        } else {
+            let entry = self.slot(oldest).load();
+            if entry.stamp() != low(oldest) {
+                // Only the place of a reader that is about to be moved up can be gone already.
+                return Ok(Room::default());
+            }
+            if !entry.is_sound() {
+                return Err(Corrupt::new(Check::Slot, oldest));
+            }
+            entry.position()
+        };
+        let units = self.geometry.units().saturating_sub(stand.position.wrapping_sub(start));
+        Ok(Room { slots, units })
+    }
+
+    pub(crate) fn note_tail<L: Lease>(&self, lease: &L, committed: u64) {
+        self.hints().cursor(hints::TAIL).store(committed);
+        lease.clean(HINTS_AT, BLOCK);
+    }
+
+    pub(crate) fn note_refusal<L: Lease>(&self, lease: &L) {
+        let block = self.hints();
+        let refused = block.cursor(hints::REFUSED);
+        refused.store(refused.load().saturating_add(1));
+        lease.clean(HINTS_AT, BLOCK);
+    }
+
+    fn raise_head<L: Lease>(&self, lease: &L, to: u64) {
+        // SYNC(head)
+        self.bounds().cursor(bounds::HEAD).store(to);
+        lease.clean(BOUNDS_AT, BLOCK);
+    }
+
+    /// Looks at the readers of a retaining ring, and answers the room there is now and the new head.
+    pub(crate) fn look<L: Lease>(&self, lease: &L, head: u64, stand: Stand) -> Result<(Room, u64), Corrupt> {
+        self.note_tail(lease, stand.committed);
+        let mut to = head;
+        if let Some(lowest) = self.lowest(lease, head, stand.committed) {
+            to = lowest;
+            // A reader that is just joining may stand below the head for a moment; the head never goes back.
+            if lowest > self.bounds().cursor(bounds::HEAD).load() {
+                self.raise_head(lease, lowest);
+                // SYNC(head): with the fences of `Reader::join` and `Reader::seek`.
+                fence(Ordering::SeqCst);
+                // Somebody may have joined between the old head and the new one before it could see the new one.
+                to = self.lowest(lease, head, stand.committed).map_or(to, |again| again.min(to));
+            }
+        }
+        self.room(to, stand).map(|room| (room, to))
+    }
+
+    /// Makes room for `units` in an overwriting ring by giving up its oldest records, at least an eighth of it at a time
+    /// so that readers see `head` change rarely. Answers the room and the new head; the room is too small if that would
+    /// overtake a reader that is waited for (`max_lag`) or records that are not committed.
+    pub(crate) fn overwrite<L: Lease>(
+        &self,
+        lease: &L,
+        head: u64,
+        stand: Stand,
+        units: u32,
+    ) -> Result<(Room, u64), Corrupt> {
+        self.note_tail(lease, stand.committed);
+        let limit = match self.geometry.max_lag {
+            0 => stand.committed,
+            lag => {
+                let waited = stand.committed.saturating_sub(u64::from(lag)).max(head);
+                self.lowest(lease, head, stand.committed).map_or(stand.committed, |lowest| lowest.max(waited))
+            }
+        };
+        let slot_goal = u64::from(self.geometry.slot_stride());
+        let unit_goal = self.geometry.unit_stride().max(units);
+        let mut to = head;
+        let mut room = self.room(to, stand)?;
+        while to < limit {
+            let enough = room.has(units);
+            if enough && (to.wrapping_sub(head) >= slot_goal || room.units >= unit_goal) {
+                break;
+            }
+            to = to.wrapping_add(1);
+            room = self.room(to, stand)?;
+        }
+        if !room.has(units) {
+            // Nothing is given up for a record that cannot be written all the same.
+            return Ok((Room::default(), head));
+        }
+        if to != head {
+            self.raise_head(lease, to);
+        }
+        // SYNC(overrun): orders the new head before every store into the room it frees; with the Acquire fence that a
+        // reader puts between copying a record and looking at `head`.
+        fence(Ordering::Release);
+        Ok((room, to))
+    }
+
+    /// Tells the writer how far a reader has come.
+    #[inline]
+    pub(crate) fn release<L: Lease>(&self, lease: &L, block: Block, next: u64) {
+        // A stride never jumps over a multiple of 2^32 by more than this.
+        if low(next) < self.geometry.slots() {
+            Self::note_high(block, next);
+        }
+        self.note_progress(lease, block, next);
+    }
+
+    #[inline]
+    fn note_progress<L: Lease>(&self, lease: &L, block: Block, next: u64) {
+        // SYNC(release)
+        block.word(reader::PROGRESS).store(low(next), Ordering::Release);
+        block.word(reader::GUARD).store(!low(next), Ordering::Relaxed);
+        lease.clean(self.control.distance(block), BLOCK);
+    }
+
+    #[cold]
+    pub(crate) fn note_high(block: Block, next: u64) {
+        #[allow(clippy::cast_possible_truncation, reason = "the high half")]
+        block.word(reader::HIGH).store((next >> 32) as u32, Ordering::Relaxed);
+    }
+
+    /// Sets the progress of a reader that takes a new place in the log.
+    pub(crate) fn place_reader<L: Lease>(&self, lease: &L, block: Block, next: u64) {
+        Self::note_high(block, next);
+        self.note_progress(lease, block, next);
+    }
+}

@@ -1,0 +1,189 @@
+//! Reading in place: the reader's progress pins what it was handed.
+
+use super::recover::low;
+use super::{RecordRef, Retain, Ring, RingRef, View};
+use crate::error::{Check, Corrupt, ReadError};
+use crate::lease::layout::reader;
+use crate::lease::{Lease, Lend};
+use crate::platform::atomic::Ordering;
+use crate::platform::memory::{Block, Entry, SLOT};
+use crate::types::Offset;
+
+/// Records of a visit after which the writer is told: often enough that it need not stop, seldom enough that the store
+/// does not show.
+const TOLD_EVERY: u32 = 32;
+
+/// One reader of a ring, in its own time. Reading takes nothing out: other readers see the same records.
+///
+/// What a reader has been handed is released when it asks for the next record, or calls [`release`](Self::release). Dropping a reader gives up its
+/// place and everything held for it; [`park`](Self::park) keeps both.
+pub struct Reader<P: RingRef> {
+    pub(super) view: View,
+    /// This reader's words.
+    pub(super) block: Block,
+    /// Whether the place was given up already.
+    pub(super) gone: bool,
+    pub(super) next: u64,
+    pub(super) lost: u64,
+    pub(super) ring: P,
+}
+
+impl<P: RingRef> Reader<P> {
+    pub(super) fn at(ring: P, block: Block, next: u64) -> Self {
+        let view = ring.ring().view;
+        Self { view, block, gone: false, next, lost: 0, ring }
+    }
+
+    pub(super) fn stand_at(&mut self, next: u64) {
+        self.next = next;
+    }
+
+    /// The ring.
+    pub fn ring(&self) -> &Ring<P::Lease, P::Keep> {
+        self.ring.ring()
+    }
+
+    /// The offset of the record that comes next.
+    #[must_use]
+    pub const fn next_offset(&self) -> Offset {
+        Offset::new(self.next)
+    }
+
+    /// Records that were overwritten before this reader came to them, in all.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Records from here to the end of the log. Walks the slots that the writer has not noted yet.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.ring().tail().value().saturating_sub(self.next)
+    }
+
+    /// Tells the writer at once that everything handed out so far is done with.
+    pub fn release(&mut self) {
+        // Only this reader writes the word: if it is there already, nothing was handed out since.
+        if self.block.word(reader::PROGRESS).load(Ordering::Relaxed) != low(self.next) {
+            self.release_all();
+        }
+    }
+
+    #[inline]
+    pub(super) fn release_all(&self) {
+        self.view.release(&self.ring.ring().lease, self.block, self.next);
+    }
+
+    /// The entry of the next record, if it is committed.
+    #[inline]
+    pub(super) fn entry(&self) -> Entry {
+        self.ring.ring().lease.invalidate(self.view.slot_at(self.next), SLOT);
+        self.view.slot(self.next).load()
+    }
+}
+
+impl<P> Reader<P>
+where
+    P: RingRef<Keep = Retain>,
+    <P::Lease as Lease>::Trust: Lend,
+{
+    /// The next record, in place, or `None` if there is none yet. Does not block, allocate or copy.
+    ///
+    /// # Errors
+    /// [`ReadError::Corrupt`] if the record's slot is damaged: the reader stays before it, and may
+    /// [`seek`](Self::seek) behind it. [`ReadError::Lease`] if there is no further record and the lease has ended: what
+    /// was committed before is still read.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "keeps the record in registers")]
+    #[allow(clippy::should_implement_trait, reason = "lends from the reader, which Iterator cannot")]
+    #[allow(unsafe_code, reason = "records in place")]
+    pub fn next(&mut self) -> Result<Option<RecordRef<'_>>, ReadError> {
+        let entry = self.entry();
+        if entry.stamp() != low(self.next) {
+            return self.not_yet(entry.stamp()).map(|()| None);
+        }
+        self.view.validate(self.next, entry)?;
+        // What earlier calls handed out is done with. The store goes to a line of this reader's own, which the writer
+        // looks at when it runs out of room: telling it each time costs nothing while there is room.
+        self.release_all();
+        let lease = &self.ring.ring().lease;
+        lease.invalidate(self.view.byte_at(entry.position()), entry.len() as usize);
+        // SAFETY: `validate` checked that the record lies in the ring. It is committed, and the writer stays away from it
+        // until this reader's progress passes it (SYNC(release)): that happens in a later call that borrows the reader
+        // mutably, which the returned lifetime forbids. On a lease that is not hostile nobody else writes here.
+        let payload = unsafe { self.view.bytes.slice(entry.position(), entry.len()) };
+        let offset = self.next;
+        self.next = self.next.wrapping_add(1);
+        Ok(Some(RecordRef { offset, tag: entry.tag(), payload }))
+    }
+
+    /// Hands up to `max` records to `visit` in order, in place; answers how many. They are released when it returns.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next); the records before the damaged one have been handed out.
+    #[inline]
+    #[allow(unsafe_code, reason = "records in place")]
+    pub fn for_each(&mut self, max: usize, mut visit: impl FnMut(RecordRef<'_>)) -> Result<usize, ReadError> {
+        let Self { view, block, next, ring, .. } = self;
+        let (view, block, lease) = (*view, *block, &ring.ring().lease);
+        let stride = u64::from(view.geometry.slot_stride().min(TOLD_EVERY));
+        lease.check()?;
+        let first = *next;
+        let end = first.saturating_add(max as u64);
+        let (mut at, mut told) = (first, first);
+        let mut broken = None;
+        'all: while at < end {
+            // The writer is told every few records, and at the end.
+            let pause = end.min(at.wrapping_add(stride));
+            while at < pause {
+                lease.invalidate(view.slot_at(at), SLOT);
+                let entry = view.slot(at).load();
+                if entry.stamp() != low(at) {
+                    broken = (entry.stamp() != view.stale(at)).then(|| Corrupt::new(Check::Stamp, at));
+                    break 'all;
+                }
+                if let Err(error) = view.validate(at, entry) {
+                    broken = Some(error);
+                    break 'all;
+                }
+                lease.invalidate(view.byte_at(entry.position()), entry.len() as usize);
+                // SAFETY: as in `next`; here the reader stays borrowed until all records are done with, and its progress
+                // moves only past records that `visit` has returned from.
+                let payload = unsafe { view.bytes.slice(entry.position(), entry.len()) };
+                // Before the visit: a record whose visit panics counts as handed out.
+                *next = at.wrapping_add(1);
+                visit(RecordRef { offset: at, tag: entry.tag(), payload });
+                at = at.wrapping_add(1);
+            }
+            view.release(lease, block, at);
+            told = at;
+        }
+        // Also when there was no record: what `next` handed out before is done with.
+        if told != at || at == first {
+            view.release(lease, block, at);
+        }
+        match broken {
+            Some(error) => Err(error.into()),
+            #[allow(clippy::cast_possible_truncation, reason = "at most max")]
+            None => Ok(at.wrapping_sub(first) as usize),
+        }
+    }
+
+    /// There is no record yet: tell the writer how far we are, so that it can never wait for a reader that waits for it.
+    #[cold]
+    #[inline(never)]
+    fn not_yet(&mut self, stamp: u32) -> Result<(), ReadError> {
+        self.ring.ring().lease.check()?;
+        self.release();
+        if stamp == self.view.stale(self.next) {
+            return Ok(());
+        }
+        Err(Corrupt::new(Check::Stamp, self.next).into())
+    }
+}
+
+impl<P: RingRef> Drop for Reader<P> {
+    fn drop(&mut self) {
+        self.leave(reader::FREE);
+    }
+}

@@ -1,0 +1,57 @@
+//! The code in the README is code that runs: each of its blocks stands, line for line, in a test below.
+
+#![cfg(feature = "std")]
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+#[test]
+fn the_quick_start_runs() -> Outcome {
+    use fabric_mq::consumer::{Consumer, SeekPolicy};
+    use fabric_mq::offset::MemOffsetStore;
+    use fabric_mq::producer::Producer;
+    use fabric_mq::topic::{TopicConfig, TopicManager};
+
+    let topics = TopicManager::new();
+    topics.create("events", TopicConfig::default())?;
+
+    let mut producer = Producer::new("events");
+    producer.send(&topics, b"hello")?;
+    producer.send_keyed(&topics, b"sensor-7", b"world")?;
+
+    let store = MemOffsetStore::new();
+    let mut consumer = Consumer::new("events", "my-group");
+    consumer.assign(&[0, 1, 2, 3]);
+    consumer.seek(&topics, &store, SeekPolicy::Earliest)?;
+    assert_eq!(consumer.poll(&topics, 100)?.len(), 2);
+    Ok(())
+}
+
+#[test]
+#[rustfmt::skip]
+fn the_ring_in_a_static_runs() -> Outcome {
+    use fabric_mq::lease::StaticLease;
+    use fabric_mq::ring::{Reader, Ring, RingConfig, Start, Writer};
+
+    static MEMORY: StaticLease<4096> = StaticLease::new();
+
+    let ring: Ring<_> = Ring::format(MEMORY.claim()?, RingConfig::new(64, 2048))?;
+    let mut writer = Writer::claim(&ring)?;                            // goes to the interrupt handler
+    let mut reader = Reader::join(&ring, "main", Start::Earliest)?;    // stays in the main loop
+    writer.write(b"reading")?;
+    while let Some(record) = reader.next()? {
+        assert_eq!(record.payload(), b"reading");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_block_of_the_readme_is_one_of_these() {
+    let lines = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    let here = lines(include_str!("readme.rs"));
+    let readme = include_str!("../README.md");
+    let blocks: Vec<_> = readme.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        assert!(here.contains(&lines(block)), "not run by any test:\n{block}");
+    }
+}
