@@ -82,8 +82,12 @@ pub enum LeaseError {
     InUse,
     /// The operating system said no, with this code.
     Io(i32),
+    /// Its holder gave it back.
+    Released,
     /// The pool took it back.
     Revoked,
+    /// The file that should hold it is not fit for it.
+    Unfit(Unfit),
     /// No lease of this pool has the id.
     Unknown,
     /// This kind of lease cannot do that.
@@ -105,10 +109,51 @@ impl fmt::Display for LeaseError {
             Self::Fenced => f.write_str("the lease is fenced: a newer holder has taken over, this one is finished"),
             Self::InUse => f.write_str("the leased memory is held by somebody: drop that holder first"),
             Self::Io(inner) => write!(f, "the operating system refused with code {inner}"),
+            Self::Released => f.write_str("the lease was given back by its holder: acquire a new one"),
             Self::Revoked => f.write_str("the lease was revoked by its pool: acquire a new one"),
+            Self::Unfit(inner) => write!(f, "the file cannot be leased: {inner}"),
             Self::Unknown => f.write_str("the pool knows no lease of this id"),
             Self::Unsupported => f.write_str("this kind of lease cannot do that"),
         }
+    }
+}
+
+/// Why a file cannot be leased.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// A link, a directory, a pipe, a file with a second name.
+    Kind,
+    /// Its mode is not the one that pools give.
+    Mode,
+    /// It is leased under another name.
+    Name,
+    /// It holds no lease's record.
+    NotALease,
+    /// It is somebody else's.
+    Owner,
+    /// Its record is damaged.
+    Record,
+    /// It is shorter or longer than its record says.
+    Size,
+    /// Its record has another version.
+    Version,
+}
+
+impl core::error::Error for Unfit {}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kind => "it is a link, a directory, or no plain file with one name",
+            Self::Mode => "its mode lets others in: files have mode 0600 and the pool's directory 0700",
+            Self::Name => "it is leased under another name: choose a name that is not taken",
+            Self::NotALease => "it holds no lease: give the pool a directory of its own",
+            Self::Owner => "it belongs to another user",
+            Self::Record => "its record is damaged: end the processes that use it, and remove the file",
+            Self::Size => "somebody cut it off or made it longer: end the processes that use it, and remove the file",
+            Self::Version => "its record has a version that this library does not know: use a newer one",
+        })
     }
 }
 
@@ -116,6 +161,8 @@ impl fmt::Display for LeaseError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ConfigError {
+    /// The lease refuses.
+    Lease(LeaseError),
     /// The lease has fewer bytes than the ring needs.
     LeaseTooSmall {
         /// Bytes needed.
@@ -136,6 +183,7 @@ impl core::error::Error for ConfigError {}
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Lease(inner) => write!(f, "{inner}"),
             Self::LeaseTooSmall { needed, found } => write!(f, "the lease has {found} bytes but the ring needs {needed}: lease more, or ask for fewer slots or bytes"),
             Self::Readers => f.write_str("a ring has 1 to 64 readers"),
             Self::Size => f.write_str("slots are a power of two from 2 to 2^28, bytes one from 16 to 2^31, and the target must be able to address them"),

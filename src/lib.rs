@@ -86,7 +86,7 @@ mod types;
 pub mod uri;
 
 pub use error::{
-    AttachError, Check, ConfigError, Corrupt, JoinError, LeaseError, NameError, ReadError, SeekError, WriteError,
+    AttachError, Check, ConfigError, Corrupt, JoinError, LeaseError, NameError, ReadError, SeekError, Unfit, WriteError,
 };
 pub use name::{MAX_NAME, MAX_TOPIC_NAME, Name};
 #[cfg(loom)]

@@ -1,10 +1,17 @@
 //! Producers: who sends.
 
+#[cfg(feature = "postcard")]
+mod typed;
+
+#[cfg(feature = "postcard")]
+pub use typed::TypedError;
+
 use crate::error::{Corrupt, LeaseError, WriteError};
+use crate::message::layout::{STAMPED_AND_KEYED, TIMESTAMP, before_key};
 use crate::message::{MessageError, Record};
-use crate::partition::{AppendError, Outcome, Partition};
+use crate::partition::{AppendError, Hold, Outcome, Partition};
 use crate::topic::{TopicError, TopicRef, Topics, partition_of};
-use crate::types::Offset;
+use crate::types::{Offset, Ticks};
 use core::fmt;
 
 /// Sends to one topic. Cheap: make one for each thread.
@@ -72,18 +79,41 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
     /// [`SendError::Full`] or [`SendError::TimedOut`] as the topic's policy says; [`SendError::TooLarge`];
     /// [`SendError::Topic`] if the topic is unknown or was deleted; [`SendError::Lease`] if the partition's lease has
     /// ended; [`SendError::Corrupt`]. Nothing was sent then, and the next send goes to the next partition.
-    #[inline]
     pub fn send(&mut self, topics: &S, payload: &[u8]) -> Result<SendReceipt, SendError> {
-        self.send_record(topics, Record::new(payload))
+        self.with_topic(topics, |topic, next| {
+            let number = turn(next, topic);
+            let (partition, timestamps) = pick(topic, number)?;
+            let (true, Some(writer)) = (timestamps, partition.retaining()) else {
+                return deliver(topics, partition, timestamps, &Record::new(payload), None);
+            };
+            // What is sent most often, in the fewest steps.
+            let time = topics.now();
+            match writer.write_parts(TIMESTAMP, &[&time.as_millis().to_le_bytes(), payload]) {
+                Ok(offset) => Ok(SendReceipt { partition: number, outcome: Outcome::Stored(offset) }),
+                Err(error) => hold_up(topics, partition, &Record::new(payload), time, error),
+            }
+        })
     }
 
     /// Sends a payload with a key: the same key, the same partition, in order. The key travels with it.
     ///
     /// # Errors
     /// As [`send`](Self::send); [`SendError::Message`] if the key is too long.
-    #[inline]
     pub fn send_keyed(&mut self, topics: &S, key: &[u8], payload: &[u8]) -> Result<SendReceipt, SendError> {
-        self.send_record(topics, Record::new(payload).with_key(key))
+        self.with_topic(topics, |topic, _| {
+            let number = partition_of(key, topic.partition_count());
+            let (partition, timestamps) = pick(topic, number)?;
+            let (true, Some(writer)) = (timestamps, partition.retaining()) else {
+                return deliver(topics, partition, timestamps, &Record::new(payload).with_key(key), None);
+            };
+            // As above.
+            let time = topics.now();
+            let before = before_key(time, key).ok_or(SendError::Message(MessageError::Key { len: key.len() }))?;
+            match writer.write_parts(STAMPED_AND_KEYED, &[&before, key, payload]) {
+                Ok(offset) => Ok(SendReceipt { partition: number, outcome: Outcome::Stored(offset) }),
+                Err(error) => hold_up(topics, partition, &Record::new(payload).with_key(key), time, error),
+            }
+        })
     }
 
     /// Sends a payload to a partition.
@@ -99,11 +129,11 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
     ///
     /// # Errors
     /// As [`send`](Self::send); [`SendError::Message`] if the record is not sound.
-    #[inline]
     pub fn send_record(&mut self, topics: &S, record: Record<'_>) -> Result<SendReceipt, SendError> {
         self.with_topic(topics, |topic, next| {
-            let number = choose(next, &record, topic.partition_count());
-            deliver(topics, topic, number, record)
+            let number = choose(next, &record, topic);
+            let (partition, timestamps) = pick(topic, number)?;
+            deliver(topics, partition, timestamps, &record, None)
         })
     }
 
@@ -112,7 +142,10 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
     /// # Errors
     /// As [`send_record`](Self::send_record); [`SendError::NoSuchPartition`].
     pub fn send_record_to(&mut self, topics: &S, partition: u32, record: Record<'_>) -> Result<SendReceipt, SendError> {
-        self.with_topic(topics, |topic, _| deliver(topics, topic, partition, record))
+        self.with_topic(topics, |topic, _| {
+            let (partition, timestamps) = pick(topic, partition)?;
+            deliver(topics, partition, timestamps, &record, None)
+        })
     }
 
     /// Sends payloads or records one after the other, and answers how many. Those without a time of their own all get the
@@ -126,17 +159,14 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
         topics: &S,
         records: impl IntoIterator<Item = R>,
     ) -> Result<usize, BatchError> {
-        let now = topics.now();
+        let now = Some(topics.now());
         let mut sent: usize = 0;
         let done = self.with_topic(topics, |topic, next| {
             for record in records {
                 let record = record.into();
-                let number = choose(next, &record, topic.partition_count());
-                let stamped = match record.timestamp() {
-                    None if topic.config().timestamps => record.with_timestamp(now),
-                    _ => record,
-                };
-                deliver(topics, topic, number, stamped)?;
+                let number = choose(next, &record, topic);
+                let (partition, timestamps) = pick(topic, number)?;
+                deliver(topics, partition, timestamps, &record, now)?;
                 sent = sent.saturating_add(1);
             }
             Ok(())
@@ -168,39 +198,72 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
 }
 
 /// The partition of a record.
+fn choose<H: Hold>(next: &mut u32, record: &Record<'_>, topic: TopicRef<'_, H>) -> u32 {
+    record.key().map_or_else(|| turn(next, topic), |key| partition_of(key, topic.partition_count()))
+}
+
+/// The partition whose turn it is.
 #[inline]
-fn choose(next: &mut u32, record: &Record<'_>, partitions: u32) -> u32 {
-    if let Some(key) = record.key() {
-        return partition_of(key, partitions);
-    }
-    let number = if *next < partitions { *next } else { 0 };
+fn turn<H: Hold>(next: &mut u32, topic: TopicRef<'_, H>) -> u32 {
+    let number = if topic.partition(*next).is_some() { *next } else { 0 };
     *next = number.wrapping_add(1);
     number
 }
 
+/// A partition by its number, and whether its records get the time.
 #[inline]
+fn pick<H: Hold>(topic: TopicRef<'_, H>, number: u32) -> Result<(&Partition<H>, bool), SendError> {
+    match topic.partition(number) {
+        Some(partition) => Ok((partition, topic.config().timestamps)),
+        None => Err(SendError::NoSuchPartition { partition: number, partitions: topic.partition_count() }),
+    }
+}
+
+/// Appends a record. With `timestamps`, one without a time of its own gets the time `now`, or the time it is now.
 fn deliver<S: Topics>(
     topics: &S,
-    topic: TopicRef<'_, S::Hold>,
-    number: u32,
-    record: Record<'_>,
+    partition: &Partition<S::Hold>,
+    timestamps: bool,
+    record: &Record<'_>,
+    now: Option<Ticks>,
 ) -> Result<SendReceipt, SendError> {
-    let partitions = topic.partition_count();
-    let partition = topic.partition(number).ok_or(SendError::NoSuchPartition { partition: number, partitions })?;
-    let stamped = match record.timestamp() {
-        None if topic.config().timestamps => record.with_timestamp(topics.now()),
-        _ => record,
+    let time = match record.timestamp() {
+        None if timestamps => Some(now.unwrap_or_else(|| topics.now())),
+        own => own,
     };
-    let outcome =
-        stamped.with_parts(|tag, parts| partition.append(tag, parts, || topics.now())).map_err(SendError::Message)?;
+    settle(partition, record.with_parts(time, |tag, parts| partition.append(tag, parts, || topics.now())))
+}
+
+/// Goes on with a record that could not be appended at once.
+#[cold]
+#[inline(never)]
+fn hold_up<S: Topics>(
+    topics: &S,
+    partition: &Partition<S::Hold>,
+    record: &Record<'_>,
+    time: Ticks,
+    error: WriteError,
+) -> Result<SendReceipt, SendError> {
+    if error != WriteError::Full {
+        return Err(refusal(partition, AppendError::Write(error)));
+    }
+    let when_full = |tag, parts: &[&[u8]]| partition.append_when_full(tag, parts, || topics.now());
+    settle(partition, record.with_parts(Some(time), when_full))
+}
+
+fn settle<H: Hold>(
+    partition: &Partition<H>,
+    outcome: Result<Result<Outcome, AppendError>, MessageError>,
+) -> Result<SendReceipt, SendError> {
     match outcome {
-        Ok(outcome) => Ok(SendReceipt { partition: number, outcome }),
-        Err(error) => Err(refusal(partition, error)),
+        Ok(Ok(outcome)) => Ok(SendReceipt { partition: partition.number(), outcome }),
+        Ok(Err(error)) => Err(refusal(partition, error)),
+        Err(error) => Err(SendError::Message(error)),
     }
 }
 
 #[cold]
-fn refusal<H: crate::partition::Hold>(partition: &Partition<H>, error: AppendError) -> SendError {
+fn refusal<H: Hold>(partition: &Partition<H>, error: AppendError) -> SendError {
     let partition = partition.number();
     match error {
         AppendError::TimedOut => SendError::TimedOut { partition },

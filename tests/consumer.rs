@@ -19,7 +19,7 @@ use fabric_mq::message::Record;
 use fabric_mq::offset::{MemOffsetStore, OffsetError, OffsetStore, StaticOffsetStore};
 use fabric_mq::partition::FullPolicy;
 use fabric_mq::producer::{Producer, SendError};
-use fabric_mq::topic::{TopicConfig, TopicManager};
+use fabric_mq::topic::{TopicConfig, TopicError, TopicManager};
 use fabric_mq::{Offset, SeekError, Ticks};
 use std::sync::Arc;
 
@@ -72,6 +72,43 @@ fn a_poll_takes_turns() -> Outcomes {
     assert_eq!(poll(&mut consumer, &topics, 100)?.len(), 10);
     assert_eq!((poll(&mut consumer, &topics, 100)?.len(), poll(&mut consumer, &topics, 0)?.len()), (0, 0));
     assert_eq!(consumer.lag(&topics)?, 0);
+    Ok(())
+}
+
+#[test]
+fn the_lag_of_one_partition_takes_no_place() -> Outcomes {
+    let topics = topics(3, FullPolicy::Reject)?;
+    fill(&topics, 0, 0..5)?;
+    fill(&topics, 1, 0..3)?;
+    let lags = |consumer: &Consumer<&'static str, TopicManager>| {
+        (0..3).map(|partition| consumer.lag_in(&topics, partition)).collect::<Result<Vec<_>, _>>()
+    };
+    // A group that was never there has everything before it; asking gives it no place.
+    let mut first = consumer([0, 1, 2]);
+    assert_eq!(lags(&first)?, [5, 3, 0]);
+    assert_eq!(topics.open("t")?.stats().iter().map(|one| one.groups).sum::<usize>(), 0);
+    assert_eq!(poll(&mut first, &topics, 4)?.len(), 4);
+    assert_eq!(lags(&first)?, [3, 1, 0]);
+    assert_eq!(first.lag(&topics)?, 4);
+    // Paused or not; and another member of the group sees what is not released.
+    assert!(first.pause(0));
+    let second = consumer([0, 1, 2]);
+    assert_eq!((lags(&first)?, lags(&second)?), (vec![3, 1, 0], vec![5, 3, 0]));
+    drop(first);
+    let mut third = consumer([0]);
+    assert_eq!(poll(&mut third, &topics, 4)?.len(), 4);
+    assert_eq!(poll(&mut third, &topics, 0)?.len(), 0);
+    assert_eq!((third.lag_in(&topics, 0)?, second.lag_in(&topics, 0)?), (1, 1));
+
+    assert_eq!(third.lag_in(&topics, 1), Err(PollError::NotAssigned { partition: 1 }));
+    third.assign(&[7]);
+    assert_eq!(third.lag_in(&topics, 7), Err(PollError::NoSuchPartition { partition: 7, partitions: 3 }));
+    let mut nameless: Consumer<_, TopicManager> = Consumer::new("t", ".");
+    nameless.assign(&[0]);
+    assert!(matches!(nameless.lag_in(&topics, 0), Err(PollError::Group(_))));
+    topics.delete("t")?;
+    assert_eq!(third.lag_in(&topics, 7), Err(PollError::Topic(TopicError::Deleted)));
+    assert_eq!(second.lag_in(&topics, 0), Err(PollError::Topic(TopicError::Unknown)));
     Ok(())
 }
 

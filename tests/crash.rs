@@ -99,7 +99,7 @@ fn stores(before: &[u8], after: &[u8]) -> Vec<(bool, Vec<usize>)> {
         groups.push((false, rest));
         groups.push((true, [at + 4, at + 8, at].into_iter().filter(|at| changed(*at)).collect()));
     }
-    groups.push((true, [image::EPOCH, image::CLAIM].into_iter().filter(|at| changed(*at)).collect()));
+    groups.push((true, [image::EPOCH, image::CLAIM, image::GATE].into_iter().filter(|at| changed(*at)).collect()));
     groups.retain(|(_, words)| !words.is_empty());
     groups
 }

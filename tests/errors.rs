@@ -74,6 +74,8 @@ fn topic_errors() {
     says(topics.delete("u"), "Unknown", "create it first");
     says(topics.attach("u", tiny(), &[LeaseId::new(99)]), "Lease", "knows no lease");
     says(topics.attach("u", tiny(), &[]), "Partitions", "1 to 0 partitions");
+    let two = [LeaseId::new(99), LeaseId::new(98)];
+    says(topics.attach("u", tiny(), &two), "Leases { given: 2, partitions: 1 }", "one lease for each");
     let empty = topics.pool().acquire(4096, Ticks::MAX).unwrap().detach();
     says(topics.attach("u", tiny(), &[empty]), "Attach", "format it");
     let second = left(topics.pool(), 1, |_| ());

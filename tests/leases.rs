@@ -1007,3 +1007,24 @@ fn read_seek_and_join_errors() {
         says(&JoinError::from(why), text);
     }
 }
+
+#[test]
+fn a_lease_that_cannot_be_opened_comes_back() {
+    let clock = ManualClock::new();
+    let pool = HeapPool::new(&clock);
+    let id = pool.acquire(needed(), Ticks::MAX).unwrap().id();
+    assert_eq!(pool.attach(id).unwrap_err(), LeaseError::Unknown, "dropped is freed");
+    let (lease, error) = Ring::<_, Retain>::try_attach(pool.acquire(needed(), Ticks::MAX).unwrap()).unwrap_err();
+    assert_eq!(error, AttachError::NotARing);
+    let ring: Ring<_> = Ring::format(lease, CONFIG).unwrap();
+    Writer::claim(&ring).unwrap().write(b"kept").unwrap();
+    let (lease, error) = Ring::<_, Overwrite>::try_attach(ring.into_lease()).unwrap_err();
+    assert_eq!(error, AttachError::Keep);
+    // By the trait, as those do who know no more of a lease.
+    let id = Lease::detach(lease);
+    let ring: Ring<_> = Ring::attach(pool.attach(id).unwrap()).unwrap();
+    let mut reader = Reader::join(&ring, "main", Start::Earliest).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().payload(), b"kept");
+    // A lease of no pool is just dropped.
+    assert_eq!(Lease::detach(SliceLease::new(&mut [0; 64]).with_id(LeaseId::new(7))), LeaseId::new(7));
+}

@@ -713,6 +713,172 @@ fn nothing_is_written_over_what_a_short_visit_reads() {
     });
 }
 
+/// A reader joins just below a head that rises, and stays there while the writer's place changes hands: what the first
+/// writer kept away from, the next one does too.
+fn join_while_writers_change(name: &str, reader_first: bool) {
+    explore(name, 2, &["from 0, wrote 0", "from 2, wrote 2"], move || {
+        let (ring, mut writer) = full(1, 2, 0);
+        let other = joined(&ring, "other", Start::Latest);
+        let writing = {
+            let ring = Arc::clone(&ring);
+            move || {
+                let first = usize::from(write(&mut writer, 1));
+                drop(writer);
+                let mut writer = claimed(&ring);
+                first + usize::from(write(&mut writer, 1))
+            }
+        };
+        let reading = {
+            let ring = Arc::clone(&ring);
+            move || {
+                let mut reader = joined(&ring, "r", Start::Earliest);
+                let from = reader.next_offset().value();
+                (read(&mut reader), from, reader)
+            }
+        };
+        let (wrote, (read, from, reader)) = both(writing, reading, reader_first);
+        assert!(from == 2 || read == Some(from));
+        drop((reader, other));
+        format!("from {from}, wrote {wrote}")
+    });
+}
+
+#[test]
+fn nothing_is_written_by_the_next_writer_over_what_a_reader_holds() {
+    join_while_writers_change("join, next writer", false);
+}
+
+#[test]
+fn nothing_is_written_by_the_next_writer_over_what_a_reader_that_came_first_holds() {
+    join_while_writers_change("join, next writer, exchanged", true);
+}
+
+/// A reader joins just below a head that is about to rise, and goes on by one record: where it goes to is held for it.
+fn join_and_go_on_while_room_is_made(name: &str, back: bool, reader_first: bool) {
+    explore(name, 3, &["from 0, wrote 0", "from 0, wrote 1", "from 2, wrote 2"], move || {
+        let (ring, mut writer) = full(1, 2, 0);
+        let other = joined(&ring, "other", Start::Latest);
+        let writing = move || (0..2).filter(|_| write(&mut writer, 1)).count();
+        let reading = {
+            let ring = Arc::clone(&ring);
+            move || {
+                let mut reader = joined(&ring, "r", Start::Earliest);
+                let from = reader.next_offset().value();
+                if from == 0 {
+                    reader.seek(Offset::new(1)).expect("held for this reader");
+                    // What it gave up may be gone, or about to go; then it stays.
+                    let stays = !back || reader.seek(Offset::new(0)).is_err();
+                    assert_eq!(read(&mut reader), Some(u64::from(stays)));
+                }
+                (from, reader)
+            }
+        };
+        let (wrote, (from, reader)) = both(writing, reading, reader_first);
+        drop((reader, other));
+        format!("from {from}, wrote {wrote}")
+    });
+}
+
+#[test]
+fn a_reader_that_goes_on_is_not_refused() {
+    join_and_go_on_while_room_is_made("seek on", false, false);
+}
+
+#[test]
+fn a_reader_that_came_first_and_goes_on_is_not_refused() {
+    join_and_go_on_while_room_is_made("seek on, exchanged", false, true);
+}
+
+#[test]
+fn a_reader_that_goes_on_and_is_refused_to_go_back_holds_what_it_has() {
+    join_and_go_on_while_room_is_made("seek on and back", true, false);
+}
+
+#[test]
+fn a_reader_that_came_first_goes_on_and_is_refused_to_go_back_holds_what_it_has() {
+    join_and_go_on_while_room_is_made("seek on and back, exchanged", true, true);
+}
+
+/// A reader joins while room is made, parks, and comes back, in one way or another: where it parked is held all the time.
+fn park_and_come_back_while_room_is_made(name: &str, start: Start, reader_first: bool) {
+    explore(name, 2, &["from 0, wrote 0", "from 2, wrote 0", "from 2, wrote 2"], move || {
+        let (ring, mut writer) = full(1, 2, 0);
+        let other = joined(&ring, "other", Start::Latest);
+        let writing = move || (0..2).filter(|_| write(&mut writer, 1)).count();
+        let reading = {
+            let ring = Arc::clone(&ring);
+            move || {
+                let mut reader = joined(&ring, "r", Start::Earliest);
+                let from = reader.next_offset().value();
+                // Below where it parks, so that there is something to be refused.
+                let seen = if start == Start::Resume { None } else { read(&mut reader) };
+                let parked = reader.next_offset();
+                reader.park();
+                let mut reader = match Reader::join(Arc::clone(&ring), "r", start) {
+                    Ok(reader) => reader,
+                    Err(JoinError::Seek(SeekError::Reclaimed { .. })) => joined(&ring, "r", Start::Resume),
+                    Err(error) => panic!("{error}"),
+                };
+                let back = reader.next_offset();
+                assert!(back == parked || start != Start::Resume && back < parked, "{back}, but parked at {parked}");
+                if back.value() < 2 {
+                    assert_eq!(read(&mut reader), Some(back.value()), "parked at {parked} after {seen:?}");
+                }
+                (from, reader)
+            }
+        };
+        let (wrote, (from, reader)) = both(writing, reading, reader_first);
+        drop((reader, other));
+        format!("from {from}, wrote {wrote}")
+    });
+}
+
+#[test]
+fn a_reader_comes_back_to_where_it_parked_while_room_is_made() {
+    park_and_come_back_while_room_is_made("park and resume", Start::Resume, false);
+}
+
+#[test]
+fn a_reader_that_came_first_comes_back_to_where_it_parked_while_room_is_made() {
+    park_and_come_back_while_room_is_made("park and resume, exchanged", Start::Resume, true);
+}
+
+#[test]
+fn a_reader_that_comes_back_from_the_start_loses_nothing_it_parked() {
+    park_and_come_back_while_room_is_made("park and start over", Start::Earliest, false);
+}
+
+#[test]
+fn a_reader_that_comes_back_before_its_place_is_held_or_refused() {
+    park_and_come_back_while_room_is_made("park and go back", Start::At(Offset::new(0)), false);
+}
+
+/// Two visitors take one place, one after the other, while a writer laps: each holds what it reads.
+#[test]
+fn nothing_is_written_over_what_visitors_who_exchange_a_place_read() {
+    explore("exchange", 2, &["0 and 0, wrote 0", "2 and 2, wrote 2"], || {
+        let (ring, mut writer) = full(1, 2, 0);
+        let other = joined(&ring, "other", Start::Latest);
+        let visitors = [(); 2].map(|()| {
+            let ring = Arc::clone(&ring);
+            move || {
+                let mut reader = Reader::join(ring, "r", Start::Earliest).ok()?;
+                let _ = read(&mut reader);
+                Some(reader.next_offset().value().saturating_sub(1))
+            }
+        });
+        let [first, second] = visitors;
+        let visiting = thread::spawn(move || {
+            let first = first();
+            (first, second())
+        });
+        let wrote = (0..2).filter(|_| write(&mut writer, 1)).count();
+        let (first, second) = visiting.join().unwrap();
+        drop((writer, other));
+        format!("{} and {}, wrote {wrote}", first.unwrap_or(9), second.unwrap_or(9))
+    });
+}
+
 /// The same for one that parks, and is forgotten by somebody else.
 #[test]
 fn nothing_is_written_over_what_a_reader_that_is_forgotten_has_read() {

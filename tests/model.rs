@@ -320,14 +320,21 @@ impl<K: Flavor> Model<K> {
                 } else if head == self.head {
                     assert!(self.has(head, stand, needed), "written without room");
                 } else {
-                    // At least what is needed, at most an eighth of the ring or what is needed for this record.
-                    let (eighth_slots, eighth_units) = ((self.slots / 8).max(1), (self.units / 8).max(1).max(needed));
+                    // What is needed, and an eighth of the slots or of the bytes, whichever is less.
+                    let (eighth_slots, eighth_units) = ((self.slots / 8).max(1), (self.units / 8).max(1));
+                    let before = self.room(self.head, stand).1;
                     let enough = (self.head..bound).find(|to| {
                         self.has(*to, stand, needed)
-                            && (to - self.head >= eighth_slots || self.room(*to, stand).1 >= eighth_units)
+                            && (to - self.head >= eighth_slots || self.room(*to, stand).1 - before >= eighth_units)
                     });
                     assert!(self.has(head, stand, needed), "written without room");
-                    assert!(head <= enough.unwrap_or(bound), "gave up more than an eighth: {} to {head}", self.head);
+                    assert!(!self.has(self.head, stand, needed), "records were given up though there was room");
+                    assert_eq!(
+                        head,
+                        enough.unwrap_or(bound),
+                        "gave up more or less than an eighth from {} on",
+                        self.head
+                    );
                 }
             }
         }

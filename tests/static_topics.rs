@@ -17,6 +17,7 @@ use fabric_mq::lease::{Pool, SlicePool, StaticGrant, StaticLease};
 use fabric_mq::offset::{OffsetStore, StaticOffsetStore};
 use fabric_mq::partition::{FullPolicy, Outcome};
 use fabric_mq::producer::{Producer, SendError};
+use fabric_mq::ring::{Ring, RingConfig, Writer};
 use fabric_mq::topic::{StaticRings, StaticTopics, TopicConfig, TopicError, partition_of};
 use fabric_mq::{AttachError, ConfigError, LeaseError, NameError, Offset, Ticks, WriteError};
 
@@ -135,6 +136,43 @@ fn statics_keep_a_topic_over_a_restart() -> Outcomes {
     seen.sort_unstable();
     assert_eq!(seen, [2, 3, 4, 5], "what was released is done with, the rest comes again");
     assert_eq!(Producer::new("events").send(&topics, b"x")?.offset(), Some(Offset::new(3)));
+    Ok(())
+}
+
+/// Whatever an attach is refused for, the pool still has what is in the leases: those that were tried, and those that were not.
+#[test]
+fn an_attach_that_is_refused_loses_nothing() -> Outcomes {
+    let clock = ManualClock::new();
+    let mut memory = vec![0; 8192];
+    let pool: SlicePool<'_, 2, _> = SlicePool::new(&mut memory, &clock);
+    let shape = RingConfig::new(8, 512).with_readers(4);
+    let mut ids = Vec::new();
+    for number in 0..2_u8 {
+        let lease = (&pool).acquire(shape.lease_bytes()?, Ticks::MAX)?;
+        let ring: Ring<_> = Ring::format(lease, shape.with_number(number.into()))?;
+        Writer::claim(&ring)?.write(&[number])?;
+        ids.push(ring.into_lease().detach());
+    }
+    let leases = |order: &[usize]| order.iter().map(|at| (&pool).attach(ids[*at])).collect::<Result<Vec<_>, _>>();
+    let mut rings: StaticRings<_, 1, 2> = StaticRings::new();
+    let mut refused = |name, config, order: &[usize], error| {
+        assert_eq!(rings.attach_in(leases(order)?, name, config), Err(error));
+        Ok::<(), LeaseError>(())
+    };
+    let all = &[0, 1][..];
+    let keep = TopicError::Attach { partition: 0, error: AttachError::Keep };
+    refused("events", SMALL.with_full(FullPolicy::DropOldest), all, keep)?;
+    refused("events", SMALL, &[1, 0], TopicError::WrongPartition { wanted: 0, found: 1 })?;
+    refused("events", SMALL, &[0], TopicError::Partitions { wanted: 2, max: 1 })?;
+    refused("events", SMALL.with_partitions(3), all, TopicError::Partitions { wanted: 3, max: 2 })?;
+    refused("a/b", SMALL, all, TopicError::Name(NameError::Character { at: 1 }))?;
+    rings.attach_in(leases(all)?, "events", SMALL)?;
+    let topics = StaticTopics::new(&rings, &clock)?;
+    let mut consumer: Consumer<_, _, 2> = Consumer::with_places("events", "g");
+    consumer.assign(&[0, 1]);
+    let mut seen = Vec::new();
+    consumer.poll_with(&topics, 100, |message| seen.push(message.payload()[0]))?;
+    assert_eq!(seen, [0, 1]);
     Ok(())
 }
 

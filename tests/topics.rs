@@ -1,5 +1,6 @@
 //! Topics, producers, and what full partitions do.
 #![cfg(feature = "std")]
+#![allow(unsafe_code, reason = "damage to leased bytes")]
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::disallowed_types,
@@ -15,14 +16,14 @@
 use core::error::Error;
 use fabric_mq::clock::{Clock, ManualClock};
 use fabric_mq::consumer::{Consumer, SeekPolicy};
-use fabric_mq::lease::{HeapPool, Pool};
+use fabric_mq::lease::{HeapPool, Lease, Pool};
 use fabric_mq::message::{ProducerBlock, Record};
 use fabric_mq::offset::MemOffsetStore;
 use fabric_mq::partition::{FullPolicy, Outcome};
 use fabric_mq::producer::{Producer, SendError};
 use fabric_mq::ring::{Ring, RingConfig, Writer};
 use fabric_mq::topic::{TopicConfig, TopicError, TopicManager, partition_of};
-use fabric_mq::{Epoch, LeaseError, Offset, Ticks};
+use fabric_mq::{AttachError, Check, Epoch, LeaseError, LeaseId, Offset, Ticks};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -292,16 +293,81 @@ fn a_topic_is_found_again_in_its_leases() -> Outcomes {
     }
     let topics = TopicManager::with_pool(pool, clock);
     let config = TopicConfig::new().with_partitions(2);
-    let swapped = topics.attach("t", config, &[ids[1], ids[0]]).unwrap_err();
-    assert_eq!(swapped, TopicError::WrongPartition { wanted: 0, found: 1 });
-    // The lease that was tried went back to the pool.
-    let missing = topics.attach("t", config.with_partitions(1), &[ids[1]]).unwrap_err();
-    assert_eq!(missing, TopicError::Lease { partition: 0, error: LeaseError::Unknown });
-    topics.attach("t", config.with_partitions(1), &[ids[0]])?;
+    topics.attach("t", config, &ids)?;
     let mut consumer = Consumer::new("t", "g");
-    consumer.assign(&[0]);
-    assert_eq!(consumer.poll(&topics, 10)?[0].payload(), b"0");
-    assert_eq!(topics.attach("u", config, &[]).unwrap_err(), TopicError::Partitions { wanted: 2, max: 0 });
+    consumer.assign(&[0, 1]);
+    let found: Vec<_> = consumer.poll(&topics, 10)?.iter().map(|message| message.payload().to_vec()).collect();
+    assert_eq!(found, [b"0", b"1"]);
+    Ok(())
+}
+
+/// Whatever an attach is refused for, the right one that follows finds everything.
+#[test]
+fn an_attach_that_is_refused_loses_nothing() -> Outcomes {
+    const RECORDS: u64 = 40;
+    let clock = Arc::new(ManualClock::new());
+    let pool = HeapPool::new(Arc::clone(&clock));
+    let config = TopicConfig::new().with_partitions(3).with_slots_and_stride(16, 64).with_groups(1);
+    let shape = RingConfig::new(16, 1024).with_readers(2);
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let ring: Ring<_> = Ring::format(pool.acquire(shape.lease_bytes()?, Ticks::MAX)?, shape.with_number(number))?;
+        let mut writer = Writer::claim(&ring)?;
+        for n in (u64::from(number)..RECORDS).step_by(3) {
+            writer.write(&n.to_le_bytes())?;
+        }
+        drop(writer);
+        ids.push(ring.into_lease().detach());
+    }
+    let topics = TopicManager::with_pool(pool.clone(), clock);
+    let leased = pool.leased_bytes();
+    let attach = |config, ids: &[_]| {
+        let error = topics.attach("t", config, ids).unwrap_err();
+        assert_eq!(pool.leased_bytes(), leased, "{error:?}");
+        error
+    };
+    let refused = |config, ids: &[_], expected| assert_eq!(attach(config, ids), expected);
+    refused(config.with_partitions(4), &ids, TopicError::Partitions { wanted: 4, max: 3 });
+    refused(config, &[], TopicError::Partitions { wanted: 3, max: 0 });
+    refused(config.with_partitions(2), &ids, TopicError::Leases { given: 3, partitions: 2 });
+    refused(config, &[ids[0], ids[2], ids[1]], TopicError::WrongPartition { wanted: 1, found: 2 });
+    refused(config, &[ids[0], ids[1], ids[0]], TopicError::Lease { partition: 2, error: LeaseError::InUse });
+    let unknown = LeaseId::new(77);
+    refused(config, &[ids[0], ids[1], unknown], TopicError::Lease { partition: 2, error: LeaseError::Unknown });
+    let overwriting = config.with_full(FullPolicy::DropOldest);
+    refused(overwriting, &ids, TopicError::Attach { partition: 0, error: AttachError::Keep });
+    // Damage of the superblock, and of the newest record's slot.
+    for (at, check) in [(20, Check::SuperblockCrc), (384 + 2 * 128 + 12 * 16 + 8, Check::Stamp)] {
+        let flip = || -> Result<(), LeaseError> {
+            let lease = pool.attach(ids[2])?;
+            // SAFETY: the lease has more bytes.
+            let byte = unsafe { lease.base().add(at) };
+            // SAFETY: nobody else holds the lease.
+            unsafe { *byte.as_ptr() ^= 1 };
+            assert_eq!(lease.detach(), ids[2]);
+            Ok(())
+        };
+        flip()?;
+        match attach(config, &ids) {
+            TopicError::Attach { partition: 2, error: AttachError::Corrupt(damage) } => {
+                assert_eq!(damage.check(), check);
+            }
+            other => panic!("{at}: {other:?}"),
+        }
+        flip()?;
+    }
+    // Somebody else was faster with the name.
+    topics.create("t", TopicConfig::new().with_partitions(1))?;
+    assert_eq!(topics.attach("t", config, &ids).unwrap_err(), TopicError::Exists);
+    topics.delete("t")?;
+
+    topics.attach("t", config, &ids)?;
+    let mut consumer = Consumer::new("t", "g");
+    consumer.assign(&[0, 1, 2]);
+    let mut found: Vec<u64> = Vec::new();
+    consumer.poll_with(&topics, 100, |message| found.extend(message.payload().try_into().map(u64::from_le_bytes)))?;
+    found.sort_unstable();
+    assert!(found.iter().copied().eq(0..RECORDS), "{found:?}");
     Ok(())
 }
 

@@ -79,6 +79,10 @@ pub struct Consumer<N, S: Topics, const P: usize = 16> {
     turn: usize,
     release_on: ReleaseOn,
     fail_on_loss: bool,
+    /// Whether every assigned partition's place is taken.
+    settled: bool,
+    /// Whether there may be something to tell: `pending`, or a place's loss.
+    news: bool,
     /// What stopped a poll that had something to hand out: for the next one to tell.
     pending: Option<PollError>,
 }
@@ -105,7 +109,7 @@ impl<N: AsRef<str>, S: Topics> Consumer<N, S> {
 }
 
 impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
-    /// A consumer with places for `P` partitions: about 450 bytes each on a 64-bit target.
+    /// A consumer with places for `P` partitions: about 260 bytes each on a 64-bit target.
     #[must_use]
     pub fn with_places(topic: N, group: &str) -> Self {
         Self {
@@ -117,6 +121,8 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
             turn: 0,
             release_on: ReleaseOn::Poll,
             fail_on_loss: true,
+            settled: false,
+            news: false,
             pending: None,
         }
     }
@@ -153,6 +159,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
             stays
         });
         self.excess = None;
+        self.settled = false;
         for &partition in partitions {
             if self.places.iter().any(|place| place.partition == partition) {
                 continue;
@@ -202,7 +209,8 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         self.places.iter().find(|place| place.partition == partition).map_or(0, |place| place.lost)
     }
 
-    /// Records that were not handed out yet, in all its partitions, paused ones too.
+    /// Records that were not handed out yet, in all its partitions, paused ones too. Walks the slots that their writers have
+    /// not noted yet.
     ///
     /// # Errors
     /// As [`seek`](Self::seek): places are taken if they were not.
@@ -214,6 +222,55 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
             .filter_map(|place| place.cursor.as_ref())
             .map(|cursor| cursor.tail().value().saturating_sub(cursor.position().value()));
         Ok(lags.fold(0, u64::saturating_add))
+    }
+
+    /// Records of one assigned partition that were not handed out yet. Takes no place: where the consumer has none yet, those
+    /// count that its group has not released, or all there are if the group was never there. Does not allocate or block.
+    ///
+    /// ```
+    /// # #[cfg(feature = "std")]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use fabric_mq::consumer::Consumer;
+    /// # use fabric_mq::producer::Producer;
+    /// # use fabric_mq::topic::{TopicConfig, TopicManager};
+    /// # let topics = TopicManager::new();
+    /// # topics.create("events", TopicConfig::new().with_partitions(2))?;
+    /// let mut consumer = Consumer::new("events", "my-group");
+    /// consumer.assign(&[0, 1]);
+    /// let mut producer = Producer::new("events");
+    /// producer.send_batch(&topics, [b"a", b"b", b"c"])?;
+    /// assert_eq!((consumer.lag_in(&topics, 0)?, consumer.lag_in(&topics, 1)?), (2, 1));
+    /// consumer.poll(&topics, 2)?;
+    /// assert_eq!((consumer.lag_in(&topics, 0)?, consumer.lag_in(&topics, 1)?), (1, 0));
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "std"))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`PollError::NotAssigned`], [`PollError::NoSuchPartition`]; [`PollError::Topic`] if the topic is unknown or was
+    /// deleted; [`PollError::Group`].
+    pub fn lag_in(&self, topics: &S, partition: u32) -> Result<u64, PollError> {
+        let group = self.group.as_ref().map_err(|error| *error)?;
+        let place = self.places.iter().find(|place| place.partition == partition);
+        let place = place.ok_or(PollError::NotAssigned { partition })?;
+        let name = self.topic.as_ref();
+        let found;
+        let handle = match &self.handle {
+            Some(kept) => kept,
+            None => {
+                found = topics.find(name).map_err(PollError::Topic)?;
+                &found
+            }
+        };
+        let topic = topics.topic(handle, name).map_err(PollError::Topic)?;
+        if let Some(cursor) = &place.cursor {
+            return Ok(cursor.tail().value().saturating_sub(cursor.position().value()));
+        }
+        let partitions = topic.partition_count();
+        let log = topic.partition(partition).ok_or(PollError::NoSuchPartition { partition, partitions })?;
+        Ok(log.lag(group))
     }
 
     /// Notes in `store` how far each partition was handed out. Does not allocate, as far as the store does not.
@@ -236,7 +293,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
                 .commit(group.as_str(), self.topic.as_ref(), partition, cursor.position())
                 .map_err(|error| CommitError::Store { partition, error });
             if done.is_ok() && self.release_on == ReleaseOn::Commit {
-                done = cursor.release().map_err(|error| CommitError::Release { partition, error });
+                done = cursor.release().map_err(|error| CommitError::Release { partition, error: error.into() });
             }
             outcome = outcome.and(done);
         }
@@ -273,6 +330,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
             Some(_) => {
                 // Told once. The next call looks for a topic of this name again, and takes places there.
                 self.handle = None;
+                self.settled = false;
                 for place in &mut self.places {
                     place.cursor = None;
                 }
@@ -286,15 +344,22 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
     }
 
     /// Sees to it that every assigned partition's place is taken.
+    #[inline]
     fn ready(&mut self, topics: &S) -> Result<(), PollError> {
+        match &self.handle {
+            Some(handle) if self.settled && topics.topic(handle, self.topic.as_ref()).is_ok() => Ok(()),
+            _ => self.make_ready(topics),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_ready(&mut self, topics: &S) -> Result<(), PollError> {
         let group = self.group?;
         if let Some(wanted) = self.excess {
             return Err(PollError::Assignment { wanted, max: P });
         }
         self.find(topics).map_err(PollError::Topic)?;
-        if self.places.iter().all(|place| place.cursor.is_some()) {
-            return Ok(());
-        }
         let Some(handle) = &self.handle else { return Ok(()) };
         let topic = topics.topic(handle, self.topic.as_ref()).map_err(PollError::Topic)?;
         let partitions = topic.partition_count();
@@ -304,6 +369,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
                 topic.partition(number).ok_or(PollError::NoSuchPartition { partition: number, partitions })?;
             place.cursor = Some(Cursor::join(partition, &group).map_err(|error| PollError::join(number, error))?);
         }
+        self.settled = true;
         Ok(())
     }
 }

@@ -11,8 +11,7 @@ use crate::topic::Topics;
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     pub(super) count: usize,
-    /// Whether the poll ends here.
-    pub(super) stop: bool,
+    /// What ends the poll.
     pub(super) error: Option<PollError>,
 }
 
@@ -67,10 +66,8 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         for place in &mut self.places {
             let partition = place.partition;
             let Some(cursor) = &mut place.cursor else { continue };
-            cursor.check().map_err(|error| PollError::Lease { partition, error })?;
-            if self.release_on == ReleaseOn::Poll {
-                cursor.release().map_err(|error| PollError::seek(partition, error))?;
-            }
+            let held = if self.release_on == ReleaseOn::Poll { cursor.release() } else { Ok(()) };
+            held.and_then(|()| cursor.check()).map_err(|error| PollError::Lease { partition, error })?;
         }
         let active = self.places.iter().filter(|place| !place.paused).count();
         let Some(quantum) = max.checked_div(active).map(|share| share.max(1)) else { return Ok(0) };
@@ -87,8 +84,13 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
                 }
                 let done = turn(place, quantum.min(left));
                 total = total.saturating_add(done.count);
-                self.pending = done.error;
-                if done.stop {
+                if let Some(error) = done.error {
+                    self.news = true;
+                    match error {
+                        // Told before anything behind the gap is handed out.
+                        PollError::Lagging { lost, .. } => place.lose(lost),
+                        error => self.pending = Some(error),
+                    }
                     break 'poll;
                 }
             }
@@ -103,7 +105,14 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
     }
 
     /// Tells what could not be told before.
+    #[inline]
     fn tell(&mut self) -> Result<(), PollError> {
+        if self.news { self.tell_news() } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_news(&mut self) -> Result<(), PollError> {
         let tell_loss = self.fail_on_loss;
         for place in self.places.iter_mut().filter(|place| place.untold != 0) {
             let lost = core::mem::take(&mut place.untold);
@@ -111,12 +120,14 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
                 return Err(PollError::Lagging { partition: place.partition, lost });
             }
         }
+        self.news = false;
         self.pending.take().map_or(Ok(()), Err)
     }
 }
 
 impl<H: Hold> Place<H> {
     /// Lets `read` take up to `quota` records.
+    #[inline]
     pub(super) fn turn(
         &mut self,
         quota: usize,
@@ -136,12 +147,7 @@ impl<H: Hold> Place<H> {
                 Err(error) => break PollError::read(partition, error),
             }
         };
-        done.stop = true;
-        match error {
-            // Told before anything behind the gap is handed out.
-            PollError::Lagging { lost, .. } => self.lose(lost),
-            error => done.error = Some(error),
-        }
+        done.error = Some(error);
         done
     }
 }

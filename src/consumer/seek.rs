@@ -98,6 +98,8 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         }
         // What stopped an earlier poll concerned another place.
         self.pending = None;
+        // Going to a committed offset may tell a loss.
+        self.news = true;
         for place in &mut self.places {
             place.seek(policy, (&group, self.topic.as_ref(), store), &mut stamp)?;
         }

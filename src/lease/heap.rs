@@ -260,6 +260,10 @@ unsafe impl Lease for HeapLease {
     fn check(&self) -> Result<(), LeaseError> {
         self.piece.term.check()
     }
+    fn detach(self) -> LeaseId {
+        // The method of its own, for which the trait need not be in scope.
+        Self::detach(self)
+    }
     fn expires_at(&self) -> Ticks {
         self.table.with(|table| table.find(self.record.id).map_or(Ticks::ZERO, |(record, _)| record.deadline))
     }

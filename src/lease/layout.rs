@@ -32,13 +32,15 @@
 //!
 //! ## Writer, bounds (offset 128): written rarely, read by every reader
 //! ```text
-//!   0                  16        20        24       128
-//!   +------------------+---------+---------+---------+
-//!   | head (counter)   | epoch   | claim   | zero    |
-//!   +------------------+---------+---------+---------+
+//!   0                  16        20        24        28       128
+//!   +------------------+---------+---------+---------+---------+
+//!   | head (counter)   | epoch   | claim   | gate    | zero    |
+//!   +------------------+---------+---------+---------+---------+
 //! ```
 //! `head` is the lowest offset a reader may still ask for. It rises **before** the room below it is used again.
-//! `epoch` is the highest that ever wrote. `claim` is 1 while a writer holds the ring, else 0.
+//! `epoch` is the highest that ever wrote. `claim` is 1 while a writer holds the ring, else 0. `gate` is 0 but while the
+//! writer of a retaining ring asks whether the head may rise to offset o: then it is o * 2 + 1, modulo 2^32, and whoever
+//! takes a place below o goes there instead.
 //!
 //! ## Writer, hints (offset 256): written often, read by nobody in a hurry
 //! ```text
@@ -53,14 +55,15 @@
 //!
 //! ## Reader (offset 384 + 128 r)
 //! ```text
-//!   0         4          8         12        16           80       84    128
-//!   +---------+----------+---------+---------+------------+--------+------+
-//!   | state   | progress | guard   | length  | name       | high   | zero |
-//!   | u32     | u32      | u32     | of name | 64 bytes   | u32    |      |
-//!   +---------+----------+---------+---------+------------+--------+------+
+//!   0         4          8         12        16           80       84       88    128
+//!   +---------+----------+---------+---------+------------+--------+--------+------+
+//!   | state   | progress | guard   | length  | name       | high   | owner  | zero |
+//!   | u32     | u32      | u32     | of name | 64 bytes   | u32    | u32    |      |
+//!   +---------+----------+---------+---------+------------+--------+--------+------+
 //! ```
 //! `state`: 0 free, 1 parked (pins memory, nobody reads), 2 claimed, 3 joining (does not pin yet). `progress` is the low
-//! half of the first offset still needed; `guard` its complement, stored after it; `high` its high half.
+//! half of the first offset still needed; `guard` its complement, stored after it; `high` its high half. `owner` is the token
+//! of the lease that reads here, where leases have tokens, by which others can find out that it is dead; else 0.
 //!
 //! ## Slot of offset o (at index o mod N)
 //! ```text
@@ -106,6 +109,7 @@ pub(crate) mod bounds {
     pub(crate) const HEAD: usize = 0;
     pub(crate) const EPOCH: usize = 4;
     pub(crate) const CLAIM: usize = 5;
+    pub(crate) const GATE: usize = 6;
 }
 
 /// Words of the hints block.
@@ -123,6 +127,7 @@ pub(crate) mod reader {
     pub(crate) const NAME: usize = 4;
     pub(crate) const NAME_WORDS: usize = 16;
     pub(crate) const HIGH: usize = 20;
+    pub(crate) const OWNER: usize = 21;
 
     pub(crate) const FREE: u32 = 0;
     pub(crate) const PARKED: u32 = 1;
@@ -164,6 +169,6 @@ impl Plan {
 
 const _: () = {
     assert!(READERS_AT == 384 && BLOCK == 128 && SLOT == 16 && UNIT == 8);
-    assert!(reader::NAME + reader::NAME_WORDS == reader::HIGH && reader::HIGH * 4 + 4 <= BLOCK);
-    assert!(bounds::CLAIM * 4 + 4 == 24 && hints::REFUSED * 4 + 16 == 32);
+    assert!(reader::NAME + reader::NAME_WORDS == reader::HIGH && reader::OWNER * 4 + 4 <= BLOCK);
+    assert!(bounds::GATE * 4 + 4 == 28 && hints::REFUSED * 4 + 16 == 32);
 };

@@ -6,12 +6,20 @@
 //! A lease ends in one of four ways, and from then on every write through it is refused: it **expires** because nobody
 //! renewed it, its pool **revokes** it, somebody with a higher epoch **fences** it, or its holder drops it. The end is an
 //! event that the pool records once; holders look at the record, not at the clock.
+//!
+//! With std on Unix, `SharedPool` hands out leases that processes share, and that survive their holder.
 
 #[cfg(feature = "alloc")]
 mod heap;
 pub(crate) mod layout;
 mod memory;
 mod pool;
+#[cfg(feature = "alloc")]
+mod renewer;
+#[cfg(feature = "std")]
+mod renewing;
+#[cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
+mod shared;
 pub(crate) mod superblock;
 mod term;
 
@@ -19,6 +27,12 @@ mod term;
 pub use heap::{HeapLease, HeapPool};
 pub use memory::{SliceLease, StaticGrant, StaticLease};
 pub use pool::{Pool, SlicePool, SlicePoolLease};
+#[cfg(feature = "alloc")]
+pub use renewer::Renewer;
+#[cfg(feature = "std")]
+pub use renewing::Renewing;
+#[cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
+pub use shared::{Reaped, SharedInfo, SharedLease, SharedPool};
 
 use crate::error::LeaseError;
 use crate::types::{Epoch, LeaseId, Ticks};
@@ -74,6 +88,19 @@ pub trait Lend: Trust {}
 impl Lend for Exclusive {}
 impl Lend for Cooperative {}
 
+/// What a lease's holder may do with the writer's place of a ring in it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Role {
+    /// Take it when it is free.
+    Peer,
+    /// Nothing: it reads.
+    Reader,
+    /// Take it, also if a writer of a lower epoch left it taken. The lease vouches that whoever wrote under a lower epoch
+    /// is gone, and that nobody else is a writer under this one.
+    Writer,
+}
+
 /// Bytes held for a time, under an epoch.
 ///
 /// # Safety
@@ -117,9 +144,38 @@ pub unsafe trait Lease {
         Ok(())
     }
 
+    /// What the holder may do with the writer's place. Asked when it is taken, and by formatting.
+    #[inline]
+    fn role(&self) -> Role {
+        Role::Peer
+    }
+
+    /// A number, not 0, by which others who lease the same bytes can find out whether this holder is dead; 0 if there is
+    /// none.
+    #[inline]
+    fn token(&self) -> u32 {
+        0
+    }
+
+    /// Whether the holder of a token is proven to be gone. May ask the operating system.
+    #[inline]
+    fn is_gone(&self, token: u32) -> bool {
+        let _ = token;
+        false
+    }
+
     /// When the lease ends if nobody renews it.
     fn expires_at(&self) -> Ticks {
         Ticks::MAX
+    }
+
+    /// Gives the lease up, but not what is in it: in a pool that frees what its holder drops, it stays to be attached to by its
+    /// id, until its time is over. Other leases are just dropped.
+    fn detach(self) -> LeaseId
+    where
+        Self: Sized,
+    {
+        self.id()
     }
 
     /// Makes bytes that were stored visible to parties that do not share this processor's caches. Does nothing on

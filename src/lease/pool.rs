@@ -17,7 +17,7 @@ use core::ptr::NonNull;
 ///
 /// A lease that its holder drops goes back at once. One whose holder *detaches* from it stays in the pool until its time
 /// is over, so that whoever comes next can [`attach`](Self::attach) to what is in it: this is how a log survives its
-/// holder. Nothing here blocks; only a heap pool allocates, in `acquire`.
+/// holder. Nothing here blocks; a heap pool allocates in `acquire`, and one that processes share in every call.
 pub trait Pool {
     /// What it hands out.
     type Lease: Lease;
@@ -368,6 +368,10 @@ unsafe impl<const N: usize, C> Lease for SlicePoolLease<'_, N, C> {
     #[inline]
     fn check(&self) -> Result<(), LeaseError> {
         self.term.check()
+    }
+    fn detach(self) -> LeaseId {
+        // The method of its own, for which the trait need not be in scope.
+        Self::detach(self)
     }
     fn expires_at(&self) -> Ticks {
         self.pool.table.with(|table| match table.places.get(self.slot) {

@@ -30,7 +30,7 @@
 
 use super::view::ProducerBlock;
 use crate::name;
-use crate::types::{Epoch, Ticks};
+use crate::types::Ticks;
 
 /// Tag bit: a timestamp.
 pub(crate) const TIMESTAMP: u8 = 1;
@@ -62,6 +62,17 @@ pub(crate) const HEADER_LEN: usize = 3;
 /// Bytes of a producer block.
 pub(crate) const PRODUCER_LEN: usize = 20;
 
+/// The tag of a record with a time and a key.
+pub(crate) const STAMPED_AND_KEYED: u8 = TIMESTAMP | KEY;
+
+/// What stands before the key of a record with a time and a key; `None` if the key is too long.
+#[inline]
+pub(crate) fn before_key(time: Ticks, key: &[u8]) -> Option<[u8; TIMESTAMP_LEN + KEY_LEN]> {
+    let [a, b, c, d, e, f, g, h] = time.as_millis().to_le_bytes();
+    let [low, high] = u16::try_from(key.len()).ok().filter(|_| key.len() <= MAX_KEY)?.to_le_bytes();
+    Some([a, b, c, d, e, f, g, h, low, high])
+}
+
 /// A stretch of a record.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Span {
@@ -70,19 +81,19 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    pub(crate) fn of(self, bytes: &[u8]) -> &[u8] {
+    fn of(self, bytes: &[u8]) -> &[u8] {
         bytes.get(usize::from(self.start)..).and_then(|from| from.get(..usize::from(self.len))).unwrap_or_default()
     }
 }
 
-/// Where the parts of a record are: the outcome of checking it.
+/// Where the parts of a record are: the outcome of checking it. Small, as every message carries it; what it finds is read
+/// from the record when it is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Envelope {
-    pub(crate) timestamp: Option<Ticks>,
-    pub(crate) key: Option<Span>,
-    pub(crate) headers: Span,
-    pub(crate) producer: Option<ProducerBlock>,
+    key: Span,
+    headers: Span,
     payload: u16,
+    tag: u8,
 }
 
 impl Envelope {
@@ -94,9 +105,8 @@ impl Envelope {
         }
         if tag == TIMESTAMP {
             // What producers write unless told otherwise.
-            let stamp = u64::from_le_bytes(*bytes.first_chunk::<TIMESTAMP_LEN>()?);
-            let payload = TIMESTAMP_LEN as u16;
-            return Some(Self { timestamp: Some(Ticks::from_millis(stamp)), payload, ..Self::default() });
+            bytes.first_chunk::<TIMESTAMP_LEN>()?;
+            return Some(Self { tag, payload: TIMESTAMP_LEN as u16, ..Self::default() });
         }
         Self::parse_all(tag, bytes)
     }
@@ -105,27 +115,54 @@ impl Envelope {
         if tag & !KNOWN != 0 {
             return None;
         }
-        let mut found = Self::default();
+        let mut found = Self { tag, ..Self::default() };
         let mut cut = Cut { bytes: bytes.get(..MAX_ENVELOPE).unwrap_or(bytes), at: 0 };
         if tag & TIMESTAMP != 0 {
-            found.timestamp = Some(Ticks::from_millis(u64::from_le_bytes(*cut.chunk()?)));
+            cut.chunk::<TIMESTAMP_LEN>()?;
         }
         if tag & KEY != 0 {
             let len = u16::from_le_bytes(*cut.chunk::<KEY_LEN>()?);
-            found.key = Some(cut.span(len, MAX_KEY)?);
+            found.key = cut.span(len, MAX_KEY)?;
         }
         if tag & HEADERS != 0 {
             found.headers = cut.headers()?;
         }
         if tag & PRODUCER != 0 {
-            found.producer = Some(ProducerBlock {
-                id: u64::from_le_bytes(*cut.chunk()?),
-                epoch: Epoch::new(u32::from_le_bytes(*cut.chunk()?)),
-                sequence: u64::from_le_bytes(*cut.chunk()?),
-            });
+            cut.chunk::<PRODUCER_LEN>()?;
         }
         found.payload = cut.at;
         Some(found)
+    }
+
+    /// The time. `bytes` are those that were checked; so below.
+    #[inline]
+    pub(crate) const fn timestamp(&self, bytes: &[u8]) -> Option<Ticks> {
+        match bytes.first_chunk::<TIMESTAMP_LEN>() {
+            Some(stamp) if self.tag & TIMESTAMP != 0 => Some(Ticks::from_millis(u64::from_le_bytes(*stamp))),
+            _ => None,
+        }
+    }
+
+    /// The key.
+    pub(crate) fn key<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        (self.tag & KEY != 0).then(|| self.key.of(bytes))
+    }
+
+    /// The headers, one behind the other.
+    pub(crate) fn headers<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.headers.of(bytes)
+    }
+
+    /// The producer block, which ends where the payload begins.
+    pub(crate) const fn producer(&self, bytes: &[u8]) -> Option<ProducerBlock> {
+        if self.tag & PRODUCER == 0 {
+            return None;
+        }
+        let Some((envelope, _)) = bytes.split_at_checked(self.payload as usize) else { return None };
+        match envelope.last_chunk::<PRODUCER_LEN>() {
+            Some(block) => ProducerBlock::from_bytes(block),
+            None => None,
+        }
     }
 
     /// What follows the envelope.

@@ -4,7 +4,7 @@ use super::layout::Envelope;
 use super::view::{Headers, MessageRef, ProducerBlock};
 use crate::error::Corrupt;
 use crate::types::{Offset, Ticks};
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use core::fmt;
 
 /// A message copied out of its partition: one allocation, none if it is empty.
@@ -13,12 +13,12 @@ pub struct Message {
     partition: u32,
     offset: Offset,
     envelope: Envelope,
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
 }
 
 impl Message {
     /// Checks a record's bytes as [`MessageRef::parse`] does, and keeps them.
-    pub(crate) fn parse(partition: u32, offset: Offset, tag: u8, bytes: Vec<u8>) -> Result<Self, Corrupt> {
+    pub(crate) fn parse(partition: u32, offset: Offset, tag: u8, bytes: Box<[u8]>) -> Result<Self, Corrupt> {
         let envelope = MessageRef::parse(partition, offset, tag, &bytes)?.envelope;
         Ok(Self { partition, offset, envelope, bytes })
     }
@@ -44,7 +44,7 @@ impl Message {
     /// When it was sent, by the sender's clock.
     #[must_use]
     pub const fn timestamp(&self) -> Option<Ticks> {
-        self.envelope.timestamp
+        self.envelope.timestamp(&self.bytes)
     }
 
     /// Its key.
@@ -68,7 +68,7 @@ impl Message {
     /// Who sent it, if the sender said so.
     #[must_use]
     pub const fn producer(&self) -> Option<ProducerBlock> {
-        self.envelope.producer
+        self.envelope.producer(&self.bytes)
     }
 
     /// What was sent.
@@ -81,7 +81,7 @@ impl Message {
 impl From<MessageRef<'_>> for Message {
     fn from(message: MessageRef<'_>) -> Self {
         let MessageRef { partition, offset, envelope, bytes } = message;
-        Self { partition, offset, envelope, bytes: bytes.to_vec() }
+        Self { partition, offset, envelope, bytes: bytes.into() }
     }
 }
 

@@ -7,7 +7,7 @@ use super::layout::{
 };
 use super::view::ProducerBlock;
 use crate::name;
-use crate::types::Ticks;
+use crate::types::{Epoch, Ticks};
 
 /// A payload and what goes with it, all borrowed. Making one neither copies nor allocates.
 ///
@@ -80,17 +80,17 @@ impl<'a> Record<'a> {
         self.timestamp
     }
 
-    /// Hands the tag and the bytes, in parts, to `write`. The payload is one of the parts: it is not copied here.
-    #[inline]
-    pub(crate) fn with_parts<R>(&self, write: impl FnOnce(u8, &[&[u8]]) -> R) -> Result<R, MessageError> {
-        if self.headers.is_empty() && self.key.is_none() && self.producer.is_none() {
-            let Some(time) = self.timestamp else { return Ok(write(0, &[self.payload])) };
-            return Ok(write(TIMESTAMP, &[&time.as_millis().to_le_bytes(), self.payload]));
-        }
+    /// Hands the tag and the bytes, in parts, to `write`, with `time` for the timestamp. The payload is one of the parts: it
+    /// is not copied here.
+    pub(crate) fn with_parts<R>(
+        &self,
+        time: Option<Ticks>,
+        write: impl FnOnce(u8, &[&[u8]]) -> R,
+    ) -> Result<R, MessageError> {
         let key = self.key.unwrap_or_default();
         let key_len = u16::try_from(key.len()).ok().filter(|_| key.len() <= MAX_KEY);
         let key_len = key_len.ok_or(MessageError::Key { len: key.len() })?;
-        let stamp = self.timestamp.map(|time| time.as_millis().to_le_bytes());
+        let stamp = time.map(|time| time.as_millis().to_le_bytes());
         let key_len = self.key.map(|_| key_len.to_le_bytes());
         let producer = self.producer.map(ProducerBlock::to_bytes);
         let tag = (if stamp.is_some() { TIMESTAMP } else { 0 })
@@ -160,6 +160,14 @@ fn slice<const N: usize>(bytes: Option<&[u8; N]>) -> &[u8] {
 }
 
 impl ProducerBlock {
+    pub(super) const fn from_bytes(bytes: &[u8; PRODUCER_LEN]) -> Option<Self> {
+        let Some((id, rest)) = bytes.split_first_chunk() else { return None };
+        let Some((epoch, rest)) = rest.split_first_chunk() else { return None };
+        let Some(sequence) = rest.first_chunk() else { return None };
+        let epoch = Epoch::new(u32::from_le_bytes(*epoch));
+        Some(Self { id: u64::from_le_bytes(*id), epoch, sequence: u64::from_le_bytes(*sequence) })
+    }
+
     fn to_bytes(self) -> [u8; PRODUCER_LEN] {
         let mut bytes = [0; PRODUCER_LEN];
         let fields = self
@@ -192,14 +200,13 @@ impl<'a, const N: usize> From<&'a [u8; N]> for Record<'a> {
 #[cfg(test)]
 #[allow(clippy::std_instead_of_alloc, reason = "without the feature there is no other")]
 mod tests {
-    use super::super::layout::{Envelope, take_header};
+    use super::super::layout::{Envelope, STAMPED_AND_KEYED, before_key, take_header};
     use super::*;
     use crate::error::NameError;
-    use crate::types::Epoch;
     use std::vec::Vec;
 
     fn encode(record: &Record<'_>) -> Result<(u8, Vec<u8>), MessageError> {
-        record.with_parts(|tag, parts| (tag, parts.concat()))
+        record.with_parts(record.timestamp(), |tag, parts| (tag, parts.concat()))
     }
 
     /// Format 1. If this fails, every partition in the field becomes unreadable: raise the format version instead.
@@ -221,15 +228,23 @@ mod tests {
         assert_eq!(bytes, expected);
         let found = Envelope::parse(tag, &bytes).unwrap();
         assert_eq!(found.payload(&bytes), b"pay");
-        assert_eq!(found.key.map(|span| span.of(&bytes)), Some(&b"key"[..]));
-        assert_eq!((found.timestamp, found.producer), (Some(Ticks::from_millis(0x0102)), Some(producer)));
-        let (first, rest) = take_header(found.headers.of(&bytes)).unwrap();
+        assert_eq!(found.key(&bytes), Some(&b"key"[..]));
+        assert_eq!(
+            (found.timestamp(&bytes), found.producer(&bytes)),
+            (Some(Ticks::from_millis(0x0102)), Some(producer))
+        );
+        let (first, rest) = take_header(found.headers(&bytes)).unwrap();
         assert_eq!((first, take_header(rest)), (("a", &b"xy"[..]), Some((("bc", &b""[..]), &b""[..]))));
 
         assert_eq!(encode(&Record::new(b"x")).unwrap(), (0, b"x".to_vec()));
         let stamped = Record::new(b"x").with_timestamp(Ticks::from_millis(7));
         assert_eq!(encode(&stamped).unwrap(), (1, [7, 0, 0, 0, 0, 0, 0, 0, b'x'].to_vec()));
         assert_eq!(encode(&Record::new(b"x").with_key(b"")).unwrap(), (2, [0, 0, b'x'].to_vec()));
+        // What is sent most often is encoded apart.
+        let keyed = stamped.with_key(b"key");
+        let before = before_key(Ticks::from_millis(7), b"key").unwrap();
+        assert_eq!(encode(&keyed).unwrap(), (STAMPED_AND_KEYED, [&before[..], b"key", b"x"].concat()));
+        assert_eq!(before_key(Ticks::ZERO, &[0; MAX_KEY + 1]), None);
     }
 
     #[test]
@@ -275,7 +290,7 @@ mod tests {
             let tag = (next() % 20) as u8;
             if let Some(found) = Envelope::parse(tag, &bytes) {
                 assert!(found.payload(&bytes).len() <= bytes.len());
-                let mut rest = found.headers.of(&bytes);
+                let mut rest = found.headers(&bytes);
                 while let Some((_, more)) = take_header(rest) {
                     rest = more;
                 }

@@ -62,19 +62,19 @@ impl<'a> MessageRef<'a> {
     /// When it was sent, by the sender's clock.
     #[must_use]
     pub const fn timestamp(&self) -> Option<Ticks> {
-        self.envelope.timestamp
+        self.envelope.timestamp(self.bytes)
     }
 
     /// Its key.
     #[must_use]
     pub fn key(&self) -> Option<&'a [u8]> {
-        self.envelope.key.map(|span| span.of(self.bytes))
+        self.envelope.key(self.bytes)
     }
 
     /// Its headers, in the order they were given.
     #[must_use]
     pub fn headers(&self) -> Headers<'a> {
-        Headers { rest: self.envelope.headers.of(self.bytes) }
+        Headers { rest: self.envelope.headers(self.bytes) }
     }
 
     /// The value of the first header of this name.
@@ -86,7 +86,7 @@ impl<'a> MessageRef<'a> {
     /// Who sent it, if the sender said so.
     #[must_use]
     pub const fn producer(&self) -> Option<ProducerBlock> {
-        self.envelope.producer
+        self.envelope.producer(self.bytes)
     }
 
     /// What was sent.

@@ -4,7 +4,7 @@ use super::hold::{AnyRing, Hold, sealed};
 use super::{FullPolicy, Log, Partition};
 use crate::error::WriteError;
 use crate::lease::Lease;
-use crate::ring::{Overwrite, Retain, Ring};
+use crate::ring::{Keep, Overwrite, Retain, Ring};
 use alloc::sync::Arc;
 use core::fmt;
 use core::marker::PhantomData;
@@ -26,12 +26,39 @@ impl<L> fmt::Debug for Counted<L> {
 }
 
 impl<L: Lease> Partition<Counted<L>> {
-    /// Takes the ring's writer's place. Allocates.
-    pub(crate) fn own(ring: AnyRing<L>, number: u32, full: FullPolicy) -> Result<Self, WriteError> {
+    /// Takes the ring's writer's place, or hands the lease back. Allocates.
+    pub(crate) fn own(ring: AnyRing<L>, number: u32, full: FullPolicy) -> Result<Self, (Option<L>, WriteError)> {
         let log = match ring {
-            AnyRing::Retain(ring) => Log::retain(Arc::new(ring))?,
-            AnyRing::Overwrite(ring) => Log::overwrite(Arc::new(ring))?,
+            AnyRing::Retain(ring) => {
+                let ring = Arc::new(ring);
+                Log::retain(Arc::clone(&ring)).map_err(|error| (lease_of(ring), error))?
+            }
+            AnyRing::Overwrite(ring) => {
+                let ring = Arc::new(ring);
+                Log::overwrite(Arc::clone(&ring)).map_err(|error| (lease_of(ring), error))?
+            }
         };
         Ok(Self { number, full, log })
     }
+
+    /// Gives the ring up, but not what is in it, if nobody else holds it.
+    pub(crate) fn detach(self) {
+        let lease = match self.log {
+            Log::Retain { ring, writer } => {
+                drop(writer);
+                lease_of(ring)
+            }
+            Log::Overwrite { ring, writer } => {
+                drop(writer);
+                lease_of(ring)
+            }
+        };
+        if let Some(lease) = lease {
+            lease.detach();
+        }
+    }
+}
+
+fn lease_of<L: Lease, K: Keep>(ring: Arc<Ring<L, K>>) -> Option<L> {
+    Arc::into_inner(ring).map(Ring::into_lease)
 }

@@ -109,7 +109,7 @@ impl<P: RingRef> Pair<P> {
 
     pub(super) fn back_to(&mut self, offset: Offset) {
         // If the record is gone meanwhile, its damage is told all the same, and there is nothing to go back to.
-        let _ = self.read.seek(offset);
+        self.read.step_back(offset);
     }
 }
 
@@ -123,6 +123,7 @@ impl<H: Hold> Cursor<H> {
     }
 
     /// The next record to be read.
+    #[inline]
     pub(crate) fn position(&self) -> Offset {
         each!(self, pair => pair.read.next_offset())
     }
@@ -138,6 +139,7 @@ impl<H: Hold> Cursor<H> {
     }
 
     /// Whether the lease still holds.
+    #[inline]
     pub(crate) fn check(&self) -> Result<(), LeaseError> {
         each!(self, pair => pair.read.ring().lease().check())
     }
@@ -152,18 +154,15 @@ impl<H: Hold> Cursor<H> {
         each!(self, pair => pair.read.seek(at))
     }
 
-    /// Releases what was read so far.
-    pub(crate) fn release(&mut self) -> Result<(), SeekError> {
+    /// Releases what was read so far, in O(1).
+    #[inline]
+    pub(crate) fn release(&mut self) -> Result<(), LeaseError> {
         each!(self, pair => {
-            let to = pair.read.next_offset();
-            if pair.pin.next_offset() == to {
-                return Ok(());
+            if pair.pin.next_offset() != pair.read.next_offset() {
+                pair.read.ring().lease().check()?;
+                pair.pin.follow(&pair.read);
             }
-            match pair.pin.seek(to) {
-                // Overwritten already: nothing is held.
-                Err(SeekError::Reclaimed { .. }) => Ok(()),
-                other => other,
-            }
+            Ok(())
         })
     }
 
@@ -183,6 +182,7 @@ where
     <H::Lease as Lease>::Trust: Lend,
 {
     /// Reads the next record where it lies; a partition that overwrites has it copied to `scratch`.
+    #[inline]
     pub(crate) fn read<R>(
         &mut self,
         partition: u32,
@@ -212,6 +212,16 @@ where
 }
 
 impl<H: Hold> Partition<H> {
+    /// Records that a group has not released; all there are if it was never here. Walks the readers' places and the slots
+    /// not noted yet.
+    pub(crate) fn lag(&self, group: &Name) -> u64 {
+        on!(&self.log, ring, _writer => {
+            let ring = RingRef::ring(ring);
+            let place = ring.readers().find(|reader| reader.name == *group);
+            place.map_or_else(|| ring.tail().value().saturating_sub(ring.head().value()), |place| place.lag)
+        })
+    }
+
     /// Removes the place of a group that has no consumer; answers whether there was one.
     pub(crate) fn forget(&self, group: &Name) -> Result<bool, JoinError> {
         on!(&self.log, ring, _writer => RingRef::ring(ring).forget(group.as_str()))

@@ -40,3 +40,13 @@ pub(crate) enum AnyRing<L: Lease> {
     Retain(Ring<L, Retain>),
     Overwrite(Ring<L, Overwrite>),
 }
+
+impl<L: Lease> AnyRing<L> {
+    /// Gives the ring up, but not what is in it.
+    pub(crate) fn detach(self) {
+        match self {
+            Self::Retain(ring) => ring.into_lease().detach(),
+            Self::Overwrite(ring) => ring.into_lease().detach(),
+        };
+    }
+}

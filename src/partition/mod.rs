@@ -129,7 +129,6 @@ impl<H: Hold> Partition<H> {
     }
 
     /// Appends a record. Waits only if the policy says so.
-    #[inline]
     pub(crate) fn append(&self, tag: u8, parts: &[&[u8]], now: impl Fn() -> Ticks) -> Result<Outcome, AppendError> {
         match self.write(tag, parts) {
             Ok(offset) => Ok(Outcome::Stored(offset)),
@@ -138,13 +137,28 @@ impl<H: Hold> Partition<H> {
         }
     }
 
+    /// The writer, if nothing is overwritten: for those who know how many parts their records have, and how long some are.
     #[inline]
+    pub(crate) const fn retaining(&self) -> Option<&SharedWriter<H::Retain>> {
+        match &self.log {
+            Log::Retain { writer, .. } => Some(writer),
+            Log::Overwrite { .. } => None,
+        }
+    }
+
+    #[inline(never)]
     fn write(&self, tag: u8, parts: &[&[u8]]) -> Result<Offset, WriteError> {
         on!(&self.log, _ring, writer => writer.write_parts(tag, parts))
     }
 
+    /// Goes on with a record that there was no room for, as the policy says.
     #[cold]
-    fn append_when_full(&self, tag: u8, parts: &[&[u8]], now: impl Fn() -> Ticks) -> Result<Outcome, AppendError> {
+    pub(crate) fn append_when_full(
+        &self,
+        tag: u8,
+        parts: &[&[u8]],
+        now: impl Fn() -> Ticks,
+    ) -> Result<Outcome, AppendError> {
         let timeout = match self.full {
             FullPolicy::DropNewest => return Ok(Outcome::Dropped),
             FullPolicy::Wait { timeout } => timeout,

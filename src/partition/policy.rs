@@ -8,7 +8,7 @@ use crate::types::{Offset, Ticks};
 pub enum FullPolicy {
     /// The new record is dropped, and counted; the sender sees it in its receipt.
     DropNewest,
-    /// The oldest records give way; groups that had not read them are told how many they lost.
+    /// The oldest records give way, an eighth of the slots or of the bytes at a time; groups that had not read them are told how many they lost.
     DropOldest,
     /// The sender is told.
     #[default]

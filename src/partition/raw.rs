@@ -6,9 +6,13 @@ use crate::ring::Copied;
 use crate::types::Offset;
 
 impl<H: Hold> Cursor<H> {
-    /// Copies the next record.
-    pub(crate) fn copy_raw(&mut self, buffer: &mut [u8]) -> Result<Option<Copied>, ReadError> {
-        each!(self, pair => pair.read.copy_next(buffer))
+    /// Copies the next record to where `room` says, which is told its length.
+    #[inline]
+    pub(crate) fn copy_raw<'b>(
+        &mut self,
+        room: impl FnOnce(usize) -> Option<&'b mut [u8]>,
+    ) -> Result<Option<Copied>, ReadError> {
+        each!(self, pair => pair.read.copy_to(room))
     }
 
     /// Goes back to a record that was just read.

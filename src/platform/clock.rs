@@ -122,3 +122,33 @@ impl Clock for SystemClock {
         Ticks::from_millis(self.epoch_ms.saturating_add(gone))
     }
 }
+
+/// Milliseconds since the machine started, which all its processes agree on: leases that processes share go by it.
+///
+/// On Linux it goes on while the machine is suspended (`CLOCK_BOOTTIME`), so a lease also ends in a laptop that sleeps;
+/// elsewhere it may stand still then (`CLOCK_MONOTONIC`).
+///
+/// ```
+/// use fabric_mq::clock::{Clock, MachineClock};
+/// assert!(MachineClock::new().now() <= MachineClock::new().now());
+/// ```
+#[cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct MachineClock;
+
+#[cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
+impl MachineClock {
+    /// The machine's clock. There is one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+#[cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
+impl Clock for MachineClock {
+    fn now(&self) -> Ticks {
+        Ticks::from_millis(super::unix::machine_ms())
+    }
+}

@@ -85,9 +85,26 @@ impl<'a> Cursor<'a> {
     }
 
     /// Loads the value, in at most a few steps whatever the words hold.
-    #[cfg_attr(target_pointer_width = "64", inline)]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg(target_pointer_width = "64")]
+    #[inline]
     pub(crate) fn load(self) -> u64 {
+        let [low, high, again, _] = self.words;
+        // SYNC(cursor)
+        let first = high.load(Ordering::Acquire);
+        let half = low.load(Ordering::Acquire);
+        if again.load(Ordering::Acquire) == first { join(first, half) } else { self.load_patiently() }
+    }
+
+    /// The same, in less code and more instructions.
+    #[cfg(not(target_pointer_width = "64"))]
+    #[inline]
+    pub(crate) fn load(self) -> u64 {
+        self.load_patiently()
+    }
+
+    #[cfg_attr(target_pointer_width = "64", cold)]
+    #[inline(never)]
+    fn load_patiently(self) -> u64 {
         let [low, high, again, _] = self.words;
         let mut value = 0;
         // Another turn is needed once every 2^32 steps, for the time of three stores; for longer only if the writer has

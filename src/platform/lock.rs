@@ -16,6 +16,13 @@ mod imp {
     pub(super) fn with<T, R>(inner: &Inner<T>, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
+    pub(super) type Turn = Inner<()>;
+    pub(super) fn turn() -> Turn {
+        Inner::new(())
+    }
+    pub(super) fn in_turn<R>(turn: &Turn, f: impl FnOnce() -> R) -> R {
+        with(turn, |()| f())
+    }
 }
 
 #[cfg(all(feature = "std", not(loom)))]
@@ -26,6 +33,13 @@ mod imp {
         // A panic under the lock leaves plain data of ours in a state that each holder checks: poison adds nothing.
         f(&mut inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
+    pub(super) type Turn = Inner<()>;
+    pub(super) fn turn() -> Turn {
+        Inner::new(())
+    }
+    pub(super) fn in_turn<R>(turn: &Turn, f: impl FnOnce() -> R) -> R {
+        with(turn, |()| f())
+    }
 }
 
 #[cfg(all(not(feature = "std"), not(loom), any(feature = "critical-section", not(target_has_atomic = "ptr"))))]
@@ -35,6 +49,11 @@ mod imp {
     pub(super) fn with<T, R>(inner: &Inner<T>, f: impl FnOnce(&mut T) -> R) -> R {
         critical_section::with(|cs| f(&mut inner.borrow_ref_mut(cs)))
     }
+    pub(super) type Turn = ();
+    pub(super) const fn turn() -> Turn {}
+    pub(super) fn in_turn<R>(_: &Turn, f: impl FnOnce() -> R) -> R {
+        critical_section::with(|_| f())
+    }
 }
 
 #[cfg(all(not(feature = "std"), not(loom), not(feature = "critical-section"), target_has_atomic = "ptr"))]
@@ -43,6 +62,27 @@ mod imp {
     pub(super) type Inner<T> = spin::Mutex<T>;
     pub(super) fn with<T, R>(inner: &Inner<T>, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut inner.lock())
+    }
+    pub(super) type Turn = Inner<()>;
+    pub(super) fn turn() -> Turn {
+        Inner::new(())
+    }
+    pub(super) fn in_turn<R>(turn: &Turn, f: impl FnOnce() -> R) -> R {
+        with(turn, |()| f())
+    }
+}
+
+/// The platform's lock with no value behind it. Where it masks interrupts, it takes no memory.
+pub(crate) struct Turn(imp::Turn);
+
+impl Turn {
+    pub(crate) fn new() -> Self {
+        Self(imp::turn())
+    }
+
+    /// Runs `f` while nobody else can who goes by this lock.
+    pub(crate) fn with<R>(&self, f: impl FnOnce() -> R) -> R {
+        imp::in_turn(&self.0, f)
     }
 }
 

@@ -10,11 +10,14 @@ use super::atomic::AtomicUsize;
 use super::block::FIXED;
 pub(crate) use super::block::{BLOCK, Block, Blocks};
 use super::racy;
-pub(crate) use super::slot::{Entry, MAX_LEN, SLOT, Slot, Slots};
+pub(crate) use super::slot::{Entry, Extent, MAX_LEN, SLOT, Slot, Slots};
 use core::ptr::NonNull;
 
 /// Bytes of a unit: payload positions count these.
 pub(crate) const UNIT: usize = 8;
+
+/// Bytes ahead of a record from which on the writer asks for cache lines: four lines, which measured best.
+const OWN_AHEAD: usize = 256;
 
 /// The bytes of a lease.
 #[derive(Clone, Copy)]
@@ -71,8 +74,9 @@ impl Memory {
     /// The `1 << log2` payload units at byte `at`.
     pub(crate) fn bytes(self, at: usize, log2: u8) -> Option<Bytes> {
         let count = 1_u32.checked_shl(u32::from(log2))?;
-        let base = self.range(at, UNIT.checked_mul(count as usize)?)?;
-        Some(Bytes { base, mask: count.wrapping_sub(1) })
+        let len = UNIT.checked_mul(count as usize)?;
+        let base = self.range(at, len)?;
+        Some(Bytes { base, mask: count.wrapping_sub(1), len: u32::try_from(len).ok()? })
     }
 }
 
@@ -81,6 +85,8 @@ impl Memory {
 pub(crate) struct Bytes {
     base: NonNull<u8>,
     mask: u32,
+    /// All bytes: at most 2^31.
+    len: u32,
 }
 
 // SAFETY: views are addresses; what they do with them is governed by `kept` and by the ring's protocol, not by threads.
@@ -111,18 +117,27 @@ impl Bytes {
         start.saturating_add(len as usize) <= (self.units() as usize).wrapping_mul(UNIT)
     }
 
+    /// The same for a length that a slot can tell of: no sum of the two overflows an address, so it takes less.
+    #[inline]
+    pub(crate) fn spans(self, position: u32, len: u32) -> bool {
+        debug_assert!(len <= MAX_LEN);
+        let start = (self.index(position) as usize).wrapping_mul(UNIT);
+        start.wrapping_add(len as usize) <= self.len as usize
+    }
+
     #[inline]
     fn start(self, position: u32) -> NonNull<u8> {
         // SAFETY: the masked index is less than `units`, all of which lie in the lease (`Memory::bytes`).
         unsafe { self.base.add((self.index(position) as usize).wrapping_mul(UNIT)) }
     }
 
-    /// Asks for the cache line at `position`, for writing, ahead of time: the lines of a ring that goes round were last in
-    /// the readers' caches, and fetching each one only when it is written is what a writer waits for most.
+    /// Asks for a cache line some way behind `position`, for writing, ahead of time: the lines of a ring that goes round
+    /// were last in the readers' caches, and fetching each one only when it is written is what a writer waits for most.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "one instruction")]
     pub(crate) fn own_soon(self, position: u32) {
-        super::prefetch_for_write(self.start(position));
+        // At the ring's end this asks for what lies behind it, a few lines a lap: cheaper than to go round.
+        super::prefetch_for_write(self.start(position).as_ptr().wrapping_add(OWN_AHEAD));
     }
 
     /// Copies `from` to `position` by ordinary stores.
@@ -345,9 +360,13 @@ mod tests {
         let slots = unsafe { Memory::new(base, 1024) }.slots(0, 6).unwrap();
         assert!(!slots.at(0).load().is_sound(), "blank memory is no record");
         let entry = Entry::new(0xdead_beef, 77, 0x1234_5678, 0xab);
-        assert_eq!((entry.stamp(), entry.len(), entry.position(), entry.tag()), (0xdead_beef, 77, 0x1234_5678, 0xab));
+        assert_eq!(
+            (entry.stamp(), entry.len(), entry.position(), entry.extent().tag()),
+            (0xdead_beef, 77, 0x1234_5678, 0xab)
+        );
         slots.at(0).store(entry);
         assert!(slots.at(0).load() == entry && entry.is_sound());
+        assert!(entry.lies_at(0x1234_5678) && !entry.lies_at(0x1234_5679) && !entry.lies_at(0));
         // The bytes that the format promises, on every target.
         assert_eq!(buffer.0[..12], [0xef, 0xbe, 0xad, 0xde, 77, 0, 0, 0xab, 0x78, 0x56, 0x34, 0x12]);
         assert_eq!(buffer.0[12..16], (0xdead_beef ^ 0xab00_004d ^ 0x1234_5678 ^ CHECK).to_le_bytes());
@@ -355,9 +374,28 @@ mod tests {
             for flip in 1..=255 {
                 buffer.0[byte] ^= flip;
                 assert!(!slots.at(0).load().is_sound(), "byte {byte}, flip {flip:#x}");
+                // Nor at the place that the damage seems to tell of.
+                let damaged = slots.at(0).load();
+                assert!(!damaged.lies_at(0x1234_5678) && !damaged.lies_at(damaged.position()));
                 buffer.0[byte] ^= flip;
             }
         }
+    }
+
+    #[test]
+    fn a_run_of_slots_ends_with_the_ring() {
+        let mut buffer = Buffer([0; 1024]);
+        let base = NonNull::new(buffer.0.as_mut_ptr()).unwrap();
+        // SAFETY: the buffer outlives the view.
+        let slots = unsafe { Memory::new(base, 1024) }.slots(0, 4).unwrap();
+        for at in 0..16 {
+            slots.at(at).store(Entry::new(at, 0, 0, 0));
+        }
+        let stamps = |offset, count| slots.run(offset, count).map(Slot::stamp).collect::<Vec<_>>();
+        assert_eq!(stamps(3, 4), [3, 4, 5, 6]);
+        assert_eq!(stamps(16 + 13, 9), [13, 14, 15]);
+        assert_eq!(stamps(u32::MAX, u32::MAX), [15]);
+        assert!(stamps(5, 0).is_empty());
     }
 
     #[test]

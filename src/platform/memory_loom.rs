@@ -5,7 +5,7 @@
 use super::atomic::{AtomicU32, AtomicUsize};
 pub(crate) use super::block::{BLOCK, Block, Blocks};
 use super::racy;
-pub(crate) use super::slot::{Entry, MAX_LEN, SLOT, Slot, Slots};
+pub(crate) use super::slot::{Entry, Extent, MAX_LEN, SLOT, Slot, Slots};
 use super::{block, slot};
 use alloc::vec::Vec;
 #[allow(clippy::disallowed_types, reason = "the bytes of a lease")]
@@ -189,6 +189,10 @@ impl Bytes {
     pub(crate) fn holds(self, position: u32, len: u32) -> bool {
         let start = u64::from(self.index(position)).wrapping_mul(UNIT as u64);
         start.wrapping_add(u64::from(len)) <= u64::from(self.units()).wrapping_mul(UNIT as u64)
+    }
+
+    pub(crate) fn spans(self, position: u32, len: u32) -> bool {
+        self.holds(position, len)
     }
 
     fn inner(&self) -> &LoomMemory {

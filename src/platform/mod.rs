@@ -12,6 +12,8 @@ pub(crate) mod memory;
 pub(crate) mod pair;
 mod racy;
 mod slot;
+#[cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
+pub(crate) mod unix;
 
 #[cfg(loom)]
 pub use memory::LoomMemory;
@@ -72,22 +74,26 @@ pub(crate) fn relax(step: u32) {
     }
 }
 
+/// Whether the common case of an operation is laid out straight, beside a general one that is called: on large processors,
+/// where an instruction of a record's way costs more than a hundred bytes of code.
+pub(crate) const STRAIGHT: bool = cfg!(target_pointer_width = "64");
+
 /// Asks the processor to fetch the cache line at `at` for writing. A hint: it changes nothing and may do nothing.
 #[cfg(not(loom))]
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "one instruction")]
 #[allow(unsafe_code, reason = "a hint that no intrinsic offers")]
-pub(crate) fn prefetch_for_write(at: core::ptr::NonNull<u8>) {
+pub(crate) fn prefetch_for_write(at: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch neither faults nor changes anything, whatever the address; processors that do not know the
     // instruction take it for an empty one.
     unsafe {
-        core::arch::asm!("prefetchw [{}]", in(reg) at.as_ptr(), options(nostack, preserves_flags, readonly));
+        core::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     // SAFETY: as above.
     unsafe {
-        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) at.as_ptr(), options(nostack, preserves_flags, readonly));
+        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
     }
     let _ = at;
 }

@@ -21,19 +21,17 @@ pub(crate) const MAX_LEN: u32 = (1 << 24) - 1;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     stamp: u32,
-    /// Length and tag.
-    extent: u32,
+    extent: Extent,
     position: u32,
     check: u32,
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "the parts of a word")]
 impl Entry {
     /// The entry of a record; `len` is at most [`MAX_LEN`].
     #[inline]
     pub(crate) const fn new(stamp: u32, len: u32, position: u32, tag: u8) -> Self {
         let extent = len | ((tag as u32) << 24);
-        Self { stamp, extent, position, check: stamp ^ extent ^ position ^ CHECK }
+        Self { stamp, extent: Extent(extent), position, check: stamp ^ extent ^ position ^ CHECK }
     }
 
     /// Low half of the record's offset: the commit word.
@@ -42,10 +40,16 @@ impl Entry {
         self.stamp
     }
 
+    /// The record's length and tag.
+    #[inline]
+    pub(crate) const fn extent(self) -> Extent {
+        self.extent
+    }
+
     /// Payload bytes.
     #[inline]
     pub(crate) const fn len(self) -> u32 {
-        self.extent & MAX_LEN
+        self.extent.len()
     }
 
     /// Where the payload starts, in units since the log began, modulo 2^32.
@@ -54,16 +58,39 @@ impl Entry {
         self.position
     }
 
-    /// The record's tag, of the layer above.
+    /// Whether that holds, and the payload lies where it is expected.
+    ///
+    /// Asked so that the optimiser does not see the two positions to be equal: a reader goes to the one it expects, which
+    /// does not depend on anything loaded here, so the processor fetches the payload while the slot is still on its way.
     #[inline]
-    pub(crate) const fn tag(self) -> u8 {
-        (self.extent >> 24) as u8
+    pub(crate) const fn lies_at(self, expected: u32) -> bool {
+        let wrong = self.stamp ^ self.extent.0 ^ self.position ^ self.check ^ CHECK;
+        wrong | (self.position ^ expected) == 0
     }
 
     /// Whether nothing within one of the four words is damaged.
     #[inline]
     pub(crate) const fn is_sound(self) -> bool {
-        self.stamp ^ self.extent ^ self.position ^ self.check == CHECK
+        self.stamp ^ self.extent.0 ^ self.position ^ self.check == CHECK
+    }
+}
+
+/// Length and tag of a record, in the word they are stored in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent(u32);
+
+#[allow(clippy::cast_possible_truncation, reason = "the parts of a word")]
+impl Extent {
+    /// Payload bytes.
+    #[inline]
+    pub(crate) const fn len(self) -> u32 {
+        self.0 & MAX_LEN
+    }
+
+    /// The record's tag, of the layer above.
+    #[inline]
+    pub(crate) const fn tag(self) -> u8 {
+        (self.0 >> 24) as u8
     }
 }
 
@@ -91,6 +118,19 @@ impl Slots {
         let index = (offset & self.mask) as usize;
         // SAFETY: the masked index is less than `count`, and `count` slots lie in the lease (`new`).
         Slot { words: unsafe { self.base.add(index) } }
+    }
+
+    /// The slots from `offset` on, up to `count` of them, but not beyond the last one: how a reader of many comes to each
+    /// next one by one addition.
+    #[inline]
+    pub(crate) fn run(&self, offset: u32, count: u32) -> impl Iterator<Item = Slot> + '_ {
+        let index = offset & self.mask;
+        let count = count.min(self.count().wrapping_sub(index));
+        // SAFETY: the masked index is less than the number of slots, all of which lie in the lease (`new`).
+        let first = unsafe { self.base.add(index as usize) };
+        // SAFETY: `index + count` is at most the number of slots; they are aligned, and only touched by atomics (`new`, kept).
+        let words = unsafe { core::slice::from_raw_parts(first.as_ptr(), count as usize) };
+        words.iter().map(|words| Slot { words: NonNull::from(words) })
     }
 }
 
@@ -123,7 +163,7 @@ impl Slot {
         let stamp = stamp.load(Ordering::Acquire);
         Entry {
             stamp,
-            extent: extent.load(Ordering::Relaxed),
+            extent: Extent(extent.load(Ordering::Relaxed)),
             position: position.load(Ordering::Relaxed),
             check: check.load(Ordering::Relaxed),
         }
@@ -139,7 +179,7 @@ impl Slot {
     #[inline]
     pub(crate) fn store_as(self, entry: Entry, stamp: u32) {
         let [first, extent, position, check] = self.words();
-        extent.store(entry.extent, Ordering::Relaxed);
+        extent.store(entry.extent.0, Ordering::Relaxed);
         position.store(entry.position, Ordering::Relaxed);
         check.store(entry.check, Ordering::Relaxed);
         // SYNC(commit): everything written before is seen by whoever sees the stamp.

@@ -1,10 +1,11 @@
 //! Many records, one commit.
 
 use super::recover::low;
-use super::writer::{Core, Spot, length};
-use super::{RingRef, Writer};
+use super::writer::{Core, Pending, Spot, length};
+use super::{Keep, Ring, RingRef, Writer};
 use crate::error::WriteError;
 use crate::lease::{Lease, Trust};
+use crate::platform::STRAIGHT;
 use crate::platform::memory::SLOT;
 use crate::types::Offset;
 
@@ -31,18 +32,21 @@ use crate::types::Offset;
 #[must_use = "a batch that is not published is taken back"]
 pub struct Batch<'w, P: RingRef> {
     writer: &'w mut Writer<P>,
-    /// A copy of the writer's state, where the optimiser can keep it in registers.
-    core: Core,
+    /// How many slots there are to use. The writer has none meanwhile: should this batch be forgotten rather than dropped,
+    /// the writer notices when it looks for some.
+    left: u32,
     first: u64,
+    behind: u32,
 }
 
 impl<'w, P: RingRef> Batch<'w, P> {
+    #[inline]
     pub(super) fn new(writer: &'w mut Writer<P>) -> Self {
-        let core = writer.core;
-        // Should this batch be forgotten rather than dropped, the writer looks for room before anything else, and takes back
-        // what was left behind.
-        writer.core = core.without_room();
-        Self { first: core.next, core, writer }
+        writer.settle();
+        let core = &mut writer.core;
+        let (left, first, behind) = (core::mem::replace(&mut core.left, 0), core.next, core.position);
+        writer.pending = Some(Pending { first, behind, take_back });
+        Self { writer, left, first, behind }
     }
 
     /// Adds a record.
@@ -62,13 +66,14 @@ impl<'w, P: RingRef> Batch<'w, P> {
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "keeps the state in registers, and the length is often known")]
     pub fn write_tagged(&mut self, tag: u8, payload: &[u8]) -> Result<Offset, WriteError> {
-        let ring = self.writer.ring();
-        let spot = self.core.admit(ring, payload.len(), (self.first, self.writer.core.position));
-        self.learn();
-        let spot = spot?;
-        let ring = self.writer.ring();
-        self.core.fill_one(ring, spot, payload);
-        Ok(self.add(spot, tag))
+        let (core, ring) = self.writer.parts();
+        if !STRAIGHT || !core.fits(payload.len(), self.left) {
+            return self.write_elsewhere(tag, payload);
+        }
+        let spot = core.spot(payload.len());
+        core.fill_one(ring, spot, payload);
+        self.left = self.left.wrapping_sub(1);
+        Ok(add(core, ring, spot, tag, self.first))
     }
 
     /// Adds a record that is put together from parts.
@@ -76,42 +81,34 @@ impl<'w, P: RingRef> Batch<'w, P> {
     /// # Errors
     /// As [`Writer::write`].
     pub fn write_parts(&mut self, tag: u8, parts: &[&[u8]]) -> Result<Offset, WriteError> {
-        let ring = self.writer.ring();
-        let spot = self.core.admit(ring, length(parts), (self.first, self.writer.core.position));
-        self.learn();
-        let spot = spot?;
-        let ring = self.writer.ring();
-        self.core.fill(ring, spot, parts);
-        Ok(self.add(spot, tag))
-    }
-
-    /// Tells the writer how far the head has come, should this batch be forgotten.
-    #[inline]
-    const fn learn(&mut self) {
-        self.writer.core.head = self.core.head;
-    }
-
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "keeps the state in registers")]
-    fn add(&mut self, spot: Spot, tag: u8) -> Offset {
-        let offset = self.core.next;
-        let entry = self.core.take(spot, tag);
-        let slot = self.core.slot(offset);
-        if offset == self.first {
-            slot.store_as(entry, self.writer.ring().view.stale(offset));
+        let (core, ring) = self.writer.parts();
+        let len = length(parts);
+        let spot = if core.fits(len, self.left) {
+            core.spot(len)
         } else {
-            slot.store(entry);
-        }
-        let ring = self.writer.ring();
-        ring.lease.clean(ring.view.slot_at(offset), SLOT);
-        Offset::new(offset)
+            core.left = self.left;
+            let found = core.find(ring, len, (self.first, self.behind));
+            self.left = core::mem::replace(&mut core.left, 0);
+            found?
+        };
+        core.fill(ring, spot, parts);
+        core.edge = spot.edge;
+        self.left = self.left.wrapping_sub(1);
+        Ok(add(core, ring, spot, tag, self.first))
+    }
+
+    /// Adds a record where it does not simply follow the last one.
+    #[cold]
+    #[inline(never)]
+    fn write_elsewhere(&mut self, tag: u8, payload: &[u8]) -> Result<Offset, WriteError> {
+        self.write_parts(tag, &[payload])
     }
 
     /// How many records it has.
     #[must_use]
     pub const fn len(&self) -> usize {
         #[allow(clippy::cast_possible_truncation, reason = "at most 2^28")]
-        let len = self.core.next.wrapping_sub(self.first) as usize;
+        let len = self.writer.core.next.wrapping_sub(self.first) as usize;
         len
     }
 
@@ -126,27 +123,46 @@ impl<'w, P: RingRef> Batch<'w, P> {
     /// # Errors
     /// [`WriteError::Lease`] if the lease has ended: nothing of the batch is visible.
     pub fn publish(mut self) -> Result<usize, WriteError> {
-        let ring = self.writer.ring();
+        let len = self.len();
+        let (core, ring) = self.writer.parts();
         // The single checked step.
         ring.lease.check()?;
-        let len = self.len();
         if len != 0 {
-            self.core.slot(self.first).commit(low(self.first));
+            core.slot(self.first).commit(low(self.first));
             ring.lease.clean(ring.view.slot_at(self.first), SLOT);
-            ring.view.note_tail(&ring.lease, self.core.next);
+            ring.view.note_tail(&ring.lease, core.next);
+            // Nothing is left to be taken back.
+            self.first = core.next;
         }
-        self.first = self.core.next;
         Ok(len)
     }
+}
+
+/// Writes the slot of a record; the first one's does not show yet.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "keeps the state in registers")]
+fn add<L: Lease, K: Keep>(core: &mut Core, ring: &Ring<L, K>, spot: Spot, tag: u8, first: u64) -> Offset {
+    let offset = core.next;
+    let entry = core.take(spot, tag);
+    let slot = core.slot(offset);
+    if offset == first {
+        crate::platform::cold();
+        slot.store_as(entry, ring.view.stale(offset));
+    } else {
+        slot.store(entry);
+    }
+    ring.lease.clean(ring.view.slot_at(offset), SLOT);
+    Offset::new(offset)
 }
 
 impl<P: RingRef> Drop for Batch<'_, P> {
     #[inline]
     fn drop(&mut self) {
-        if self.core.next == self.first {
-            self.writer.core = self.core;
+        if self.is_empty() {
+            self.writer.core.left = self.left;
+            self.writer.pending = None;
         } else {
-            take_back(self.writer, self.core, self.first);
+            take_back(self.writer);
         }
     }
 }
@@ -155,8 +171,9 @@ impl<P: RingRef> Drop for Batch<'_, P> {
 /// one find a run behind it.
 #[cold]
 #[inline(never)]
-fn take_back<P: RingRef>(writer: &mut Writer<P>, core: Core, first: u64) {
-    let ring = writer.ring();
+fn take_back<P: RingRef>(writer: &mut Writer<P>) {
+    let Some(Pending { first, behind, .. }) = writer.pending.take() else { return };
+    let (core, ring) = writer.parts();
     // Memory that others reach may have another writer by now; the missing stamp of the first record hides the rest.
     let ours = <P::Lease as Lease>::Trust::EXCLUSIVE || ring.lease.check().is_ok();
     let mut at = core.next;
@@ -165,8 +182,8 @@ fn take_back<P: RingRef>(writer: &mut Writer<P>, core: Core, first: u64) {
         core.slot(at).commit(ring.view.stale(at));
         ring.lease.clean(ring.view.slot_at(at), SLOT);
     }
-    // What was learnt about room holds from where the batch ended; from where it began there is to be looked again.
-    writer.core.head = core.head;
+    // What was learnt about room holds from where the batch ended, so whoever goes on from here looks first.
+    (core.next, core.position, core.edge, core.left) = (first, behind, behind, 0);
 }
 
 impl<P: RingRef> core::fmt::Debug for Batch<'_, P> {

@@ -36,36 +36,46 @@ impl<P: RingRef> Reader<P> {
     /// assert_eq!((record.offset().value(), buffer[0]), (6, 6));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
-    #[allow(unsafe_code, reason = "records in place")]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as `next`")]
     pub fn copy_next(&mut self, buffer: &mut [u8]) -> Result<Option<Copied>, ReadError> {
+        self.copy_to(|len| buffer.get_mut(..len))
+    }
+
+    /// The same to where `room` says, which is told the record's length and answers that many bytes.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as `next`")]
+    #[allow(unsafe_code, reason = "records in place")]
+    pub(crate) fn copy_to<'b>(
+        &mut self,
+        room: impl FnOnce(usize) -> Option<&'b mut [u8]>,
+    ) -> Result<Option<Copied>, ReadError> {
         let entry = self.entry();
         if entry.stamp() != low(self.next) {
             return self.no_record(entry.stamp()).map(|()| None);
         }
-        if let Err(damage) = self.view.validate(self.next, entry) {
+        if let Err(damage) = self.locate(entry) {
             // A slot that is being written again looks damaged.
             self.check_overrun()?;
             return Err(damage.into());
         }
-        let len = entry.len() as usize;
-        let Some(to) = buffer.get_mut(..len) else {
+        let (position, len) = (self.expected, entry.len() as usize);
+        let Some(to) = room(len).filter(|to| to.len() == len) else {
             self.check_overrun()?;
             return Err(ReadError::Buffer { needed: len });
         };
-        self.ring.ring().lease.invalidate(self.view.byte_at(entry.position()), len);
+        self.ring.ring().lease.invalidate(self.view.byte_at(position), len);
         if Ring::<P::Lease, P::Keep>::RACY {
-            self.view.bytes.read_racy(entry.position(), to);
+            self.view.bytes.read_racy(position, to);
             self.check_overrun()?;
         } else {
-            // SAFETY: `validate` checked that the record lies in the ring; it is committed, and this reader's progress,
+            // SAFETY: `locate` checked that the record lies in the ring; it is committed, and this reader's progress,
             // which is not past it, keeps the writer away.
-            unsafe { self.view.bytes.read(entry.position(), to) };
+            unsafe { self.view.bytes.read(position, to) };
         }
-        let offset = self.next;
-        self.next = self.next.wrapping_add(1);
+        let offset = self.advance(entry.len());
         self.release_all();
-        Ok(Some(Copied { offset, tag: entry.tag(), len }))
+        Ok(Some(Copied { offset, tag: entry.extent().tag(), len }))
     }
 
     /// Whether the record that comes next was given up. If so, moves to the oldest one left.

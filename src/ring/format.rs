@@ -2,12 +2,12 @@
 
 use super::config::Geometry;
 use super::{Keep, Ring, RingConfig, View};
-use crate::error::{AttachError, Check, ConfigError, Corrupt};
+use crate::error::{AttachError, Check, ConfigError, Corrupt, LeaseError};
 use crate::lease::layout::{BOUNDS_AT, Plan, READERS_AT, SUPERBLOCK_AT, bounds, hints, reader};
 use crate::lease::superblock::Superblock;
-use crate::lease::{Lease, Trust};
+use crate::lease::{Lease, Role, Trust};
 use crate::platform::atomic::{Ordering, fence};
-use crate::platform::lock::Lock;
+use crate::platform::lock::Turn;
 use crate::platform::memory::{BLOCK, Entry, Memory};
 use crate::types::Ticks;
 use core::marker::PhantomData;
@@ -40,7 +40,7 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     /// Walks all slots once. Until it is done the lease holds no ring: cut off in the middle, it is formatted again.
     ///
     /// # Errors
-    /// [`ConfigError`] if the shape is impossible or larger than the lease.
+    /// [`ConfigError`] if the shape is impossible or larger than the lease, or the lease is a reader's.
     pub fn format(lease: L, config: RingConfig) -> Result<Self, ConfigError> {
         Self::format_at(lease, config, Ticks::ZERO)
     }
@@ -51,13 +51,16 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     /// As [`format`](Self::format).
     pub fn format_at(lease: L, config: RingConfig, now: Ticks) -> Result<Self, ConfigError> {
         let (geometry, plan) = config.check()?;
+        if lease.role() == Role::Reader {
+            return Err(ConfigError::Lease(LeaseError::Unsupported));
+        }
         if plan.end > lease.len() {
             return Err(ConfigError::LeaseTooSmall { needed: plan.end, found: lease.len() });
         }
         let memory = memory_of(&lease).ok_or(ConfigError::Unaligned)?;
         let view = View::new(memory, geometry, plan).ok_or(ConfigError::Size)?;
         let block = memory.block(SUPERBLOCK_AT).ok_or(ConfigError::Size)?;
-        let ring = Self { view, registry: Lock::new(()), lease, keep: PhantomData };
+        let ring = Self { view, registry: Turn::new(), lease, keep: PhantomData };
         let Self { view, lease, .. } = &ring;
         Superblock::clear_magic(block);
         // Whatever is stored below is not seen with the old magic.
@@ -91,11 +94,42 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     ///
     /// # Errors
     /// [`AttachError`] if the bytes are no ring of this format and retention, if it is damaged beyond what slots can
-    /// tell, or if it was written under a newer epoch than the lease has.
+    /// tell, or if it was written under a newer epoch than the lease has. The lease is dropped then, and a pool frees what
+    /// is in it: [`try_attach`](Self::try_attach) keeps it.
     pub fn attach(lease: L) -> Result<Self, AttachError> {
+        Self::try_attach(lease).map_err(|(_, error)| error)
+    }
+
+    /// The same, but a lease that cannot be opened comes back: to be tried as something else, detached from, or formatted.
+    ///
+    /// ```
+    /// use fabric_mq::lease::SliceLease;
+    /// use fabric_mq::ring::{Ring, RingConfig};
+    /// let mut bytes = [0; 4096];
+    /// let ring: Ring<_> = match Ring::try_attach(SliceLease::new(&mut bytes)) {
+    ///     Ok(ring) => ring,
+    ///     Err((lease, error)) => {
+    ///         println!("{error}");
+    ///         Ring::format(lease, RingConfig::new(32, 1024))?
+    ///     }
+    /// };
+    /// # assert_eq!(ring.tail().value(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach), with the lease.
+    pub fn try_attach(lease: L) -> Result<Self, (L, AttachError)> {
+        match Self::open(&lease) {
+            Ok(view) => Ok(Self { view, registry: Turn::new(), lease, keep: PhantomData }),
+            Err(error) => Err((lease, error)),
+        }
+    }
+
+    fn open(lease: &L) -> Result<View, AttachError> {
         lease.check()?;
         lease.invalidate(0, lease.len());
-        let memory = memory_of(&lease).ok_or(AttachError::Unaligned)?;
+        let memory = memory_of(lease).ok_or(AttachError::Unaligned)?;
         let too_short = |needed| AttachError::TooShort { needed, found: lease.len() };
         let block = memory.block(SUPERBLOCK_AT).ok_or_else(|| too_short(READERS_AT))?;
         let found = Superblock::load(block)?;
@@ -114,12 +148,12 @@ impl<L: Lease, K: Keep> Ring<L, K> {
             return Err(AttachError::Fenced { lease: lease.epoch(), ring: written });
         }
         if L::Trust::EXCLUSIVE {
-            view.recover(&lease, lease.epoch())?;
+            view.recover(lease, lease.epoch())?;
             lease.clean(0, plan.bytes_at);
         } else {
             view.inspect()?;
         }
-        Ok(Self { view, registry: Lock::new(()), lease, keep: PhantomData })
+        Ok(view)
     }
 }
 

@@ -1,14 +1,17 @@
 //! The gate: how far a writer may go before it must look at its readers again.
 //!
-//! The writer keeps what it may still use in private numbers and looks here only when they run out. Two orders make this
+//! The writer keeps what it may still use in private numbers and looks here only when they run out. Three orders make this
 //! safe:
 //!
 //! - `SYNC(release)`: a reader stores its progress with Release after its last access to what it gives up; the writer
 //!   loads it with Acquire before it writes there.
-//! - `SYNC(head)`: the writer raises `head`, fences, and looks at the readers a second time; a reader that joins or goes
-//!   back stores its progress, fences, and looks at `head`. Of two such parties at least one sees the other's store
-//!   (Dekker's argument; both fences are sequentially consistent), so no reader can settle below a head that the writer
-//!   already acts upon.
+//! - `SYNC(head)`: the writer raises `head` after it has noted the tail and before it uses the room below.
+//! - `SYNC(gate)`: the writer stores in `gate` how far it would raise `head`, fences, and looks at the readers a second
+//!   time; a reader that joins or goes back stores its progress, fences, and looks at `gate`. Of two such parties at least
+//!   one sees the other's store (Dekker's argument; both fences are sequentially consistent): either the reader moves up,
+//!   or the writer raises `head` less far. Both may see each other; that costs the reader some records it has not been
+//!   promised yet. `head` itself never passes a reader that has settled, so whoever takes over (the next writer, a
+//!   recovery, a reader that comes back to where it parked) may go by it.
 
 use super::View;
 use super::recover::low;
@@ -106,27 +109,59 @@ impl View {
         lease.clean(BOUNDS_AT, BLOCK);
     }
 
+    fn set_gate<L: Lease>(&self, lease: &L, gate: u32) {
+        // SYNC(gate): also orders a head that was raised before a gate that is opened again.
+        self.bounds().word(bounds::GATE).store(gate, Ordering::Release);
+        lease.clean(BOUNDS_AT, BLOCK);
+    }
+
+    /// The lowest offset at which a reader may stay that has just stored its progress: the head, or where the head may be
+    /// about to rise.
+    pub(crate) fn floor<L: Lease>(&self, lease: &L) -> u64 {
+        // SYNC(gate): with the fence in `look`.
+        fence(Ordering::SeqCst);
+        lease.invalidate(BOUNDS_AT, BLOCK);
+        let block = self.bounds();
+        let word = block.word(bounds::GATE);
+        // SYNC(gate)
+        let gate = word.load(Ordering::Acquire);
+        if gate != 0 {
+            let head = block.cursor(bounds::HEAD).load();
+            // Around the head, 31 bits are enough; a head that was raised to the gate has no distance from it.
+            let ahead = gate.wrapping_sub(low(head).wrapping_mul(2)) >> 1;
+            if word.load(Ordering::Acquire) == gate && ahead <= self.geometry.slots() {
+                // Only a head that was forged overflows.
+                return head.wrapping_add(u64::from(ahead));
+            }
+        }
+        // SYNC(head): loaded last. Where a gate was seen and is gone, the head has risen as far as it was to rise then; and
+        // whoever stores the next one sees this reader.
+        block.cursor(bounds::HEAD).load()
+    }
+
     /// Looks at the readers of a retaining ring, and answers the room there is now and the new head.
     pub(crate) fn look<L: Lease>(&self, lease: &L, head: u64, stand: Stand) -> Result<(Room, u64), Corrupt> {
         self.note_tail(lease, stand.committed);
         let mut to = head;
-        if let Some(lowest) = self.lowest(lease, head, stand.committed) {
-            to = lowest;
-            // A reader that is just joining may stand below the head for a moment; the head never goes back.
-            if lowest > self.bounds().cursor(bounds::HEAD).load() {
-                self.raise_head(lease, lowest);
-                // SYNC(head): with the fences of `Reader::join` and `Reader::seek`.
-                fence(Ordering::SeqCst);
-                // Somebody may have joined between the old head and the new one before it could see the new one.
-                to = self.lowest(lease, head, stand.committed).map_or(to, |again| again.min(to));
+        let lowest = self.lowest(lease, head, stand.committed).filter(|lowest| *lowest > head);
+        if let Some(lowest) = lowest {
+            self.set_gate(lease, low(lowest).wrapping_mul(2) | 1);
+            // SYNC(gate): with the fence in `floor`.
+            fence(Ordering::SeqCst);
+            // Somebody may have come between the head and the gate before it could see the gate.
+            to = self.lowest(lease, head, stand.committed).map_or(lowest, |again| again.min(lowest));
+            if to != head {
+                self.raise_head(lease, to);
             }
+            self.set_gate(lease, 0);
         }
         self.room(to, stand).map(|room| (room, to))
     }
 
-    /// Makes room for `units` in an overwriting ring by giving up its oldest records, at least an eighth of it at a time
-    /// so that readers see `head` change rarely. Answers the room and the new head; the room is too small if that would
-    /// overtake a reader that is waited for (`max_lag`) or records that are not committed.
+    /// Makes room for `units` in an overwriting ring by giving up its oldest records: an eighth of its slots or of its bytes,
+    /// whichever is less, so that this is done and readers see `head` change rarely; more if the record needs it. Answers
+    /// the room and the new head; the room is too small if that would overtake a reader that is waited for (`max_lag`) or
+    /// records that are not committed.
     pub(crate) fn overwrite<L: Lease>(
         &self,
         lease: &L,
@@ -142,16 +177,23 @@ impl View {
                 self.lowest(lease, head, stand.committed).map_or(stand.committed, |lowest| lowest.max(waited))
             }
         };
-        let slot_goal = u64::from(self.geometry.slot_stride());
-        let unit_goal = self.geometry.unit_stride().max(units);
+        let mut room = self.room(head, stand)?;
         let mut to = head;
-        let mut room = self.room(to, stand)?;
-        while to < limit {
-            let enough = room.has(units);
-            if enough && (to.wrapping_sub(head) >= slot_goal || room.units >= unit_goal) {
-                break;
+        if !room.has(units) && head < limit {
+            // Found by halving: an offset further on never leaves less room, and a walk over an eighth of a large ring would
+            // show in the write that happens to need it.
+            let (slot_goal, unit_goal) = (self.geometry.slot_stride(), self.geometry.unit_stride());
+            let (mut short, mut enough) = (0, low(limit.wrapping_sub(head)));
+            let mut given = slot_goal;
+            while enough.wrapping_sub(short) > 1 {
+                if given <= short || given >= enough {
+                    given = short.wrapping_add(enough.wrapping_sub(short) / 2);
+                }
+                let seen = self.room(head.wrapping_add(u64::from(given)), stand)?;
+                let eighth = given >= slot_goal || seen.units.saturating_sub(room.units) >= unit_goal;
+                *(if eighth && seen.has(units) { &mut enough } else { &mut short }) = given;
             }
-            to = to.wrapping_add(1);
+            to = head.wrapping_add(u64::from(enough));
             room = self.room(to, stand)?;
         }
         if !room.has(units) {

@@ -33,9 +33,8 @@ where
     /// # Errors
     /// As [`Writer::write`].
     pub fn reserve(&mut self, len: usize) -> Result<Grant<'_, P>, WriteError> {
-        let (core, ring) = self.parts();
-        ring.lease.check()?;
-        let spot = core.admit(ring, len, core.end())?;
+        self.ring().lease.check()?;
+        let spot = self.admit(len)?;
         Ok(Grant { writer: self, spot })
     }
 }
@@ -79,11 +78,14 @@ where
         let fits = u32::try_from(len).ok().filter(|len| *len <= self.spot.len);
         let Some(short) = fits else { return Err(WriteError::TooLarge { len, max }) };
         let end = self.spot.start.wrapping_add(super::config::units_of(short));
-        let spot = Spot { start: self.spot.start, end, len: short };
+        // What was reserved in vain is looked for again: the room behind the record is never more than the largest one.
+        let edge = self.spot.edge.wrapping_sub(self.spot.end.wrapping_sub(end));
+        let spot = Spot { end, len: short, edge, ..self.spot };
         let (core, ring) = self.writer.parts();
         // The single checked step.
         ring.lease.check()?;
         ring.lease.clean(ring.view.byte_at(spot.start), len);
+        core.edge = spot.edge;
         Ok(core.publish(ring, spot, tag))
     }
 }

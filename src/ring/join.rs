@@ -4,9 +4,9 @@ use super::recover::low;
 use super::{Keep, Reader, Ring, RingRef, View};
 use crate::error::{JoinError, SeekError};
 use crate::lease::Lease;
-use crate::lease::layout::{bounds, reader};
+use crate::lease::layout::reader;
 use crate::name::{self, MAX_NAME, Name};
-use crate::platform::atomic::{Ordering, fence};
+use crate::platform::atomic::Ordering;
 use crate::platform::claim;
 use crate::platform::memory::{BLOCK, Block};
 use crate::types::Offset;
@@ -61,46 +61,44 @@ fn name_of(block: Block) -> Option<Name> {
     Name::from_bytes(bytes.get(..len)?).ok()
 }
 
-/// Whether a place has this name. Compared where it is: a copy would only be made to be thrown away.
+/// The word at `index` of a name as it is stored, zeros behind its end: the lowest byte is the first one.
+#[inline(never)]
+fn word_of(name: &[u8], index: usize) -> u32 {
+    let mut word = 0;
+    for at in (0..4).rev() {
+        word = (word << 8) | u32::from(name.get(index.wrapping_mul(4).wrapping_add(at)).copied().unwrap_or(0));
+    }
+    word
+}
+
+/// Whether a place has this name. No name has zeros in it, so its words tell how long it is.
 fn is_named(block: Block, name: &[u8]) -> bool {
-    let same = |(at, byte): (usize, &u8)| {
-        let word = block.word(reader::NAME.wrapping_add(at / 4)).load(Ordering::Acquire);
-        // The lowest byte is the first one.
-        (word >> (at % 4).wrapping_mul(8)) & 0xff == u32::from(*byte)
-    };
-    block.word(reader::NAME_LEN).load(Ordering::Acquire) as usize == name.len() && name.iter().enumerate().all(same)
+    (0..reader::NAME_WORDS)
+        .all(|index| block.word(reader::NAME.wrapping_add(index)).load(Ordering::Acquire) == word_of(name, index))
 }
 
 /// Gives a place its name, which is a checked one.
 fn put_name(block: Block, name: &[u8]) {
-    let mut word = 0;
-    for at in 0..MAX_NAME {
-        // The last of each four stores leaves the whole word.
-        word = (word >> 8) | (u32::from(name.get(at).copied().unwrap_or(0)) << 24);
-        block.word(reader::NAME.wrapping_add(at / 4)).store(word, Ordering::Relaxed);
+    for index in 0..reader::NAME_WORDS {
+        block.word(reader::NAME.wrapping_add(index)).store(word_of(name, index), Ordering::Relaxed);
     }
     let len = u32::try_from(name.len()).unwrap_or(0);
     block.word(reader::NAME_LEN).store(len, Ordering::Release);
 }
 
 impl View {
-    /// Finds the start of a reader whose progress is already stored as `candidate`, moving it up to a head that rose
-    /// meanwhile.
-    fn settle<L: Lease>(&self, lease: &L, block: Block, mut candidate: u64) -> u64 {
-        // The head rises at most a ring's length while a reader stands below it, and each turn of this loop means that it
-        // rose; but a hostile one may rise for ever.
-        for _ in 0..64 {
-            // SYNC(head): with the fence in `View::look`.
-            fence(Ordering::SeqCst);
-            lease.invalidate(crate::lease::layout::BOUNDS_AT, BLOCK);
-            let head = self.bounds().cursor(bounds::HEAD).load();
-            if head <= candidate {
-                break;
-            }
-            candidate = head;
-            self.place_reader(lease, block, candidate);
+    /// Finds the start of a reader whose progress is already stored as `wanted`, moving it up to the floor; but not above
+    /// `held`, which is held for it already.
+    ///
+    /// Once is enough: a writer that shows a higher floor after this one was seen looks at the readers after it did, and
+    /// finds this one's progress.
+    fn settle<L: Lease>(&self, lease: &L, block: Block, wanted: u64, held: u64) -> u64 {
+        let floor = self.floor(lease).min(held);
+        if floor <= wanted {
+            return wanted;
         }
-        candidate
+        self.place_reader(lease, block, floor);
+        floor
     }
 }
 
@@ -121,21 +119,83 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         })
     }
 
-    /// Removes a parked reader: its records are no longer held for it. Answers whether there was one.
+    /// Removes a parked reader, or one that is known to be dead: its records are no longer held for it. Answers whether there
+    /// was one.
     ///
     /// # Errors
     /// [`JoinError::Claimed`] if somebody reads there; [`JoinError::Name`] if the name is none.
     pub fn forget(&self, name: &str) -> Result<bool, JoinError> {
         let name = name.as_bytes();
         name::check(name, MAX_NAME)?;
-        self.registry.with(|()| {
+        self.registry.with(|| {
             let Some(block) = self.find(name) else { return Ok(false) };
-            if !claim(block.word(reader::STATE), reader::PARKED, reader::FREE) {
-                return Err(JoinError::Claimed);
+            let removed = self.take_from(block, reader::FREE);
+            if removed {
+                self.disown(block);
+                self.clean_reader(block);
+                Ok(true)
+            } else {
+                Err(JoinError::Claimed)
             }
-            self.clean_reader(block);
-            Ok(true)
         })
+    }
+
+    /// Parks the places of readers that died, where the lease can prove that; answers how many. They hold their records, as
+    /// every parked reader does, until one of the same name joins, or somebody [forgets](Self::forget) them. (To join by the
+    /// name of a dead reader does not need this.) Asks the lease about each reader, which may ask the operating system.
+    pub fn park_dead(&self) -> usize {
+        self.registry.with(|| {
+            let mut parked: usize = 0;
+            for block in self.view.control.places() {
+                self.refresh_reader(block);
+                if block.word(reader::OWNER).load(Ordering::Acquire) == 0 || self.own(block) != Some(true) {
+                    continue;
+                }
+                let word = block.word(reader::STATE);
+                parked = parked.saturating_add(usize::from(claim(word, reader::CLAIMED, reader::PARKED)));
+                let _ = claim(word, reader::JOINING, reader::FREE);
+                self.disown(block);
+                self.clean_reader(block);
+            }
+            parked
+        })
+    }
+
+    /// Puts this lease's token on a place that has none, or that of somebody dead; answers which, or `None` if somebody
+    /// lives there. Where leases have no tokens, that is for the place's state to say.
+    #[inline]
+    fn own(&self, block: Block) -> Option<bool> {
+        let token = self.lease.token();
+        if token == 0 {
+            return Some(false);
+        }
+        let word = block.word(reader::OWNER);
+        let owner = word.load(Ordering::Acquire);
+        let dead = owner != 0 && self.lease.is_gone(owner);
+        // Of several that find the same one dead, one comes after it.
+        (dead || owner == 0).then_some(dead).filter(|_| claim(word, owner, token))
+    }
+
+    /// Takes this lease's token off.
+    #[inline]
+    pub(super) fn disown(&self, block: Block) {
+        let token = self.lease.token();
+        if token != 0 {
+            let _ = claim(block.word(reader::OWNER), token, 0);
+        }
+    }
+
+    /// Moves a place from parked, or from a dead reader, to `state`; answers whether it could. It is this lease's then.
+    #[inline]
+    fn take_from(&self, block: Block, state: u32) -> bool {
+        let Some(dead) = self.own(block) else { return false };
+        let word = block.word(reader::STATE);
+        // The state that a dead reader has left says that somebody reads there.
+        let taken = claim(word, reader::PARKED, state) || (dead && claim(word, reader::CLAIMED, state));
+        if !taken {
+            self.disown(block);
+        }
+        taken
     }
 
     fn clean_reader(&self, block: Block) {
@@ -156,7 +216,7 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     /// Takes a place by name; answers it and where to begin.
     fn enter(&self, name: &[u8], start: Start) -> Result<(Block, u64), JoinError> {
         self.lease.check()?;
-        self.registry.with(move |()| {
+        self.registry.with(move || {
             let (block, parked) = self.take_place(name)?;
             let head = self.head().value();
             let tail = self.view.walk_tail(&self.lease);
@@ -167,22 +227,27 @@ impl<L: Lease, K: Keep> Ring<L, K> {
                 }
                 let back = if parked { reader::PARKED } else { reader::FREE };
                 block.word(reader::STATE).store(back, Ordering::Release);
+                self.disown(block);
                 self.clean_reader(block);
                 error.into()
             })
         })
     }
 
-    /// The parked reader's place of this name, or a free one; answers it and whether somebody had parked there.
+    /// The parked or dead reader's place of this name, or a free one; answers it and whether somebody was there before.
     fn take_place(&self, name: &[u8]) -> Result<(Block, bool), JoinError> {
         if let Some(block) = self.find(name) {
-            let ours = claim(block.word(reader::STATE), reader::PARKED, reader::CLAIMED);
+            let ours = self.take_from(block, reader::CLAIMED);
             return if ours { Ok((block, true)) } else { Err(JoinError::Claimed) };
         }
         let mut places = self.view.control.places().inspect(|block| self.refresh_reader(*block));
         let Some(block) = places.find(|block| claim(block.word(reader::STATE), reader::FREE, reader::JOINING)) else {
             return Err(JoinError::ReadersFull { limit: u32::from(self.view.geometry.readers) });
         };
+        let token = self.lease.token();
+        if token != 0 {
+            block.word(reader::OWNER).store(token, Ordering::Release);
+        }
         put_name(block, name);
         Ok((block, false))
     }
@@ -211,11 +276,17 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         if K::OVERWRITE && old.is_some() && start == Start::Resume {
             return Ok(wanted);
         }
-        let settled = self.view.settle(&self.lease, block, wanted);
-        match start {
-            Start::At(_) if settled != wanted => Err(SeekError::Reclaimed { head: Offset::new(settled) }),
-            _ => Ok(settled),
+        // What is parked is held: the floor is for those who come to something older.
+        let held = old.filter(|old| !K::OVERWRITE && *old >= head).unwrap_or(u64::MAX);
+        if wanted >= held {
+            return Ok(wanted);
         }
+        if !matches!(start, Start::At(_)) {
+            return Ok(self.view.settle(&self.lease, block, wanted, held));
+        }
+        // Not moved up: who is refused goes back to where it parked, and must not have given that up.
+        let floor = self.view.floor(&self.lease);
+        if floor > wanted { Err(SeekError::Reclaimed { head: Offset::new(floor) }) } else { Ok(wanted) }
     }
 }
 
@@ -249,14 +320,34 @@ impl<P: RingRef> Reader<P> {
         }
         let old = self.next_offset();
         ring.view.place_reader(&ring.lease, self.block, to.value());
-        let settled = ring.view.settle(&ring.lease, self.block, to.value());
-        if settled != to.value() {
-            // The old place was held all the time.
-            ring.view.place_reader(&ring.lease, self.block, old.value().max(settled));
-            return Err(SeekError::Reclaimed { head: Offset::new(settled) });
+        // A retaining ring holds all that comes behind a reader: the floor is for those who go back.
+        if P::Keep::OVERWRITE || to < old {
+            let floor = ring.view.floor(&ring.lease);
+            if floor > to.value() {
+                // The old place was held all the time.
+                ring.view.place_reader(&ring.lease, self.block, old.value());
+                return Err(SeekError::Reclaimed { head: Offset::new(floor) });
+            }
         }
-        self.stand_at(settled);
+        self.stand_at(to.value());
         Ok(())
+    }
+
+    /// Moves forward to where another reader of the same ring has come, in O(1): what that one has read is in the log.
+    #[inline]
+    pub(crate) fn follow(&mut self, other: &Self) {
+        let to = other.next_offset().value();
+        self.ring().view.place_reader(&self.ring().lease, self.block, to);
+        self.stand_at(to);
+    }
+
+    /// Moves back to a record that this reader has read, in O(1); if that is gone, to the oldest one left.
+    pub(crate) fn step_back(&mut self, to: Offset) {
+        let ring = self.ring();
+        let held = if P::Keep::OVERWRITE { u64::MAX } else { self.next };
+        ring.view.place_reader(&ring.lease, self.block, to.value());
+        let settled = ring.view.settle(&ring.lease, self.block, to.value(), held);
+        self.stand_at(settled);
     }
 
     /// Gives up the place's reader but not the place: records from here on are held until a reader of the same name comes
@@ -273,6 +364,7 @@ impl<P: RingRef> Reader<P> {
             return;
         }
         self.block.word(reader::STATE).store(state, Ordering::Release);
+        self.ring().disown(self.block);
         self.ring().clean_reader(self.block);
     }
 }

@@ -64,7 +64,7 @@ pub use writer::Writer;
 
 use crate::lease::layout::{BOUNDS_AT, HINTS_AT, bounds, hints};
 use crate::lease::{Lease, Trust};
-use crate::platform::lock::Lock;
+use crate::platform::lock::Turn;
 use crate::platform::memory::{BLOCK, Block, Blocks, Bytes, Slots};
 use crate::types::{Epoch, Offset};
 use config::Geometry;
@@ -76,7 +76,7 @@ use core::marker::PhantomData;
 pub struct Ring<L: Lease, K: Keep = Retain> {
     view: View,
     /// Serialises joining and leaving, which are rare.
-    registry: Lock<()>,
+    registry: Turn,
     lease: L,
     keep: PhantomData<K>,
 }

@@ -1,12 +1,14 @@
 //! Reading in place: the reader's progress pins what it was handed.
 
+use super::config::units_of;
 use super::recover::low;
 use super::{RecordRef, Retain, Ring, RingRef, View};
 use crate::error::{Check, Corrupt, ReadError};
 use crate::lease::layout::reader;
 use crate::lease::{Lease, Lend};
+use crate::platform::STRAIGHT;
 use crate::platform::atomic::Ordering;
-use crate::platform::memory::{Block, Entry, SLOT};
+use crate::platform::memory::{Block, Entry, Extent, SLOT};
 use crate::types::Offset;
 
 /// Records of a visit after which the writer is told: often enough that it need not stop, seldom enough that the store
@@ -24,6 +26,8 @@ pub struct Reader<P: RingRef> {
     /// Whether the place was given up already.
     pub(super) gone: bool,
     pub(super) next: u64,
+    /// Where the next record's payload lies, if it follows the one that `next` or `copy_next` read last.
+    pub(super) expected: u32,
     pub(super) lost: u64,
     pub(super) ring: P,
 }
@@ -31,7 +35,7 @@ pub struct Reader<P: RingRef> {
 impl<P: RingRef> Reader<P> {
     pub(super) fn at(ring: P, block: Block, next: u64) -> Self {
         let view = ring.ring().view;
-        Self { view, block, gone: false, next, lost: 0, ring }
+        Self { view, block, gone: false, next, expected: 0, lost: 0, ring }
     }
 
     pub(super) fn stand_at(&mut self, next: u64) {
@@ -74,11 +78,40 @@ impl<P: RingRef> Reader<P> {
         self.view.release(&self.ring.ring().lease, self.block, self.next);
     }
 
-    /// The entry of the next record, if it is committed.
+    /// A look at the slot of the next record.
     #[inline]
     pub(super) fn entry(&self) -> Entry {
         self.ring.ring().lease.invalidate(self.view.slot_at(self.next), SLOT);
         self.view.slot(self.next).load()
+    }
+
+    /// Whether the next record, whose slot holds `entry`, is sound and lies where the one before it ended: true but for the
+    /// first time and once a lap.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a few instructions of each read")]
+    fn is_expected(&self, entry: Entry) -> bool {
+        entry.lies_at(self.expected) && self.view.bytes.spans(self.expected, entry.len())
+    }
+
+    /// Checks that the next record, whose slot holds `entry`, is sound, and expects it where that says.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a few instructions of each read")]
+    pub(super) fn locate(&mut self, entry: Entry) -> Result<(), Corrupt> {
+        if !(STRAIGHT && self.is_expected(entry)) {
+            self.view.validate(self.next, entry)?;
+            self.expected = entry.position();
+        }
+        Ok(())
+    }
+
+    /// Goes on to the record behind the one at `expected`, of `len` bytes; answers its offset.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a few instructions of each read")]
+    pub(super) fn advance(&mut self, len: u32) -> u64 {
+        let offset = self.next;
+        self.next = offset.wrapping_add(1);
+        self.expected = self.expected.wrapping_add(units_of(len));
+        offset
     }
 }
 
@@ -96,25 +129,45 @@ where
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "keeps the record in registers")]
     #[allow(clippy::should_implement_trait, reason = "lends from the reader, which Iterator cannot")]
-    #[allow(unsafe_code, reason = "records in place")]
     pub fn next(&mut self) -> Result<Option<RecordRef<'_>>, ReadError> {
         let entry = self.entry();
         if entry.stamp() != low(self.next) {
             return self.not_yet(entry.stamp()).map(|()| None);
         }
-        self.view.validate(self.next, entry)?;
+        if STRAIGHT && !self.is_expected(entry) {
+            return self.next_elsewhere(entry);
+        }
+        if !STRAIGHT {
+            self.locate(entry)?;
+        }
+        Ok(Some(self.lend(entry.extent())))
+    }
+
+    /// The next record, where it does not simply follow the last one.
+    #[cold]
+    #[inline(never)]
+    fn next_elsewhere(&mut self, entry: Entry) -> Result<Option<RecordRef<'_>>, ReadError> {
+        self.locate(entry)?;
+        Ok(Some(self.lend(entry.extent())))
+    }
+
+    /// Lends the record at `expected`, which lies in the ring, and goes on.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "keeps the record in registers")]
+    #[allow(unsafe_code, reason = "records in place")]
+    fn lend(&mut self, extent: Extent) -> RecordRef<'_> {
         // What earlier calls handed out is done with. The store goes to a line of this reader's own, which the writer
         // looks at when it runs out of room: telling it each time costs nothing while there is room.
         self.release_all();
-        let lease = &self.ring.ring().lease;
-        lease.invalidate(self.view.byte_at(entry.position()), entry.len() as usize);
-        // SAFETY: `validate` checked that the record lies in the ring. It is committed, and the writer stays away from it
-        // until this reader's progress passes it (SYNC(release)): that happens in a later call that borrows the reader
-        // mutably, which the returned lifetime forbids. On a lease that is not hostile nobody else writes here.
-        let payload = unsafe { self.view.bytes.slice(entry.position(), entry.len()) };
-        let offset = self.next;
-        self.next = self.next.wrapping_add(1);
-        Ok(Some(RecordRef { offset, tag: entry.tag(), payload }))
+        let (position, len) = (self.expected, extent.len());
+        self.ring.ring().lease.invalidate(self.view.byte_at(position), len as usize);
+        // SAFETY: `is_expected` or `validate` checked that the record lies in the ring. It is committed, and the
+        // writer stays away from it until this reader's progress passes it (SYNC(release)): that happens in a later call
+        // that borrows the reader mutably, which the returned lifetime forbids. On a lease that is not hostile nobody else
+        // writes here.
+        let payload = unsafe { self.view.bytes.slice(position, len) };
+        let offset = self.advance(len);
+        RecordRef { offset, tag: extent.tag(), payload }
     }
 
     /// Hands up to `max` records to `visit` in order, in place; answers how many. They are released when it returns.
@@ -130,42 +183,47 @@ where
         lease.check()?;
         let first = *next;
         let end = first.saturating_add(max as u64);
-        let (mut at, mut told) = (first, first);
+        // Written back when it goes out of scope: a record whose visit panics counts as handed out.
+        let mut at = Place { offset: first, next };
+        let mut told = first;
         let mut broken = None;
-        'all: while at < end {
+        'all: while at.offset < end {
             // The writer is told every few records, and at the end.
-            let pause = end.min(at.wrapping_add(stride));
-            while at < pause {
-                lease.invalidate(view.slot_at(at), SLOT);
-                let entry = view.slot(at).load();
-                if entry.stamp() != low(at) {
-                    broken = (entry.stamp() != view.stale(at)).then(|| Corrupt::new(Check::Stamp, at));
+            let pause = end.min(at.offset.wrapping_add(stride));
+            for slot in view.slots.run(low(at.offset), low(pause.wrapping_sub(at.offset))) {
+                let offset = at.offset;
+                lease.invalidate(view.slot_at(offset), SLOT);
+                // With many records under way at once, to take the place from the slot costs less than to expect it.
+                let entry = slot.load();
+                if entry.stamp() != low(offset) {
+                    broken = (entry.stamp() != view.stale(offset)).then(|| Corrupt::new(Check::Stamp, offset));
                     break 'all;
                 }
-                if let Err(error) = view.validate(at, entry) {
+                if let Err(error) = view.validate(offset, entry) {
                     broken = Some(error);
                     break 'all;
                 }
-                lease.invalidate(view.byte_at(entry.position()), entry.len() as usize);
+                let (position, len) = (entry.position(), entry.len());
+                lease.invalidate(view.byte_at(position), len as usize);
                 // SAFETY: as in `next`; here the reader stays borrowed until all records are done with, and its progress
                 // moves only past records that `visit` has returned from.
-                let payload = unsafe { view.bytes.slice(entry.position(), entry.len()) };
-                // Before the visit: a record whose visit panics counts as handed out.
-                *next = at.wrapping_add(1);
-                visit(RecordRef { offset: at, tag: entry.tag(), payload });
-                at = at.wrapping_add(1);
+                let payload = unsafe { view.bytes.slice(position, len) };
+                at.offset = offset.wrapping_add(1);
+                visit(RecordRef { offset, tag: entry.extent().tag(), payload });
             }
-            view.release(lease, block, at);
-            told = at;
+            view.release(lease, block, at.offset);
+            told = at.offset;
         }
+        let last = at.offset;
+        drop(at);
         // Also when there was no record: what `next` handed out before is done with.
-        if told != at || at == first {
-            view.release(lease, block, at);
+        if told != last || last == first {
+            view.release(lease, block, last);
         }
         match broken {
             Some(error) => Err(error.into()),
             #[allow(clippy::cast_possible_truncation, reason = "at most max")]
-            None => Ok(at.wrapping_sub(first) as usize),
+            None => Ok(last.wrapping_sub(first) as usize),
         }
     }
 
@@ -179,6 +237,19 @@ where
             return Ok(());
         }
         Err(Corrupt::new(Check::Stamp, self.next).into())
+    }
+}
+
+/// Where a visit is; the reader's own place when it ends, in whatever way.
+struct Place<'a> {
+    offset: u64,
+    next: &'a mut u64,
+}
+
+impl Drop for Place<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        *self.next = self.offset;
     }
 }
 

@@ -5,20 +5,41 @@
 //! hold their own stamps, and everything behind the run's end is unwritten. (A batch stores the stamps of all but its
 //! first record early; the first one's absence hides them, and recovery takes them away.)
 
-use super::View;
 use super::config::units_of;
+use super::{Keep, Ring, View};
 use crate::error::{AttachError, Check, Corrupt};
 use crate::lease::Lease;
-use crate::lease::layout::{bounds, hints, reader};
+use crate::lease::layout::{BOUNDS_AT, bounds, hints, reader};
 use crate::platform::atomic::Ordering;
 use crate::platform::cursor::Found;
-use crate::platform::memory::{Entry, SLOT, Slot};
+use crate::platform::memory::{BLOCK, Entry, SLOT, Slot};
 use crate::types::Epoch;
 
 #[allow(clippy::cast_possible_truncation, reason = "slots hold the low half of offsets")]
 #[inline]
 pub(crate) const fn low(offset: u64) -> u32 {
     offset as u32
+}
+
+impl<L: Lease, K: Keep> Ring<L, K> {
+    /// Takes the writer's place over from a writer of a lower epoch, dead or gone, while readers read on; answers whether
+    /// it did. The lease vouches that nobody of a lower epoch writes any more, and that this process alone writes under its
+    /// own (`Role::Writer`).
+    pub(super) fn succeed(&self) -> bool {
+        // Of two threads that come here, one finds the epoch raised.
+        self.registry.with(|| {
+            let block = self.view.bounds();
+            let epoch = block.word(bounds::EPOCH);
+            if epoch.load(Ordering::Acquire) >= self.lease.epoch().value() {
+                return false;
+            }
+            self.view.complete();
+            block.word(bounds::CLAIM).store(1, Ordering::Relaxed);
+            epoch.store(self.lease.epoch().value(), Ordering::Release);
+            self.lease.clean(BOUNDS_AT, BLOCK.wrapping_mul(2));
+            true
+        })
+    }
 }
 
 impl View {
@@ -52,7 +73,7 @@ impl View {
         if !entry.is_sound() {
             return Err(Corrupt::new(Check::Slot, offset));
         }
-        if !self.bytes.holds(entry.position(), entry.len()) {
+        if !self.bytes.spans(entry.position(), entry.len()) {
             return Err(Corrupt::new(Check::Extent, offset));
         }
         Ok(())
@@ -64,7 +85,7 @@ impl View {
         let mut at = 0;
         // An overwriting writer may lap the walk; after a few tries the answer is the last one, which was true once.
         for _ in 0..4 {
-            lease.invalidate(crate::lease::layout::BOUNDS_AT, crate::platform::memory::BLOCK.wrapping_mul(2));
+            lease.invalidate(BOUNDS_AT, BLOCK.wrapping_mul(2));
             // SYNC(head): the writer stores the hint before the head, so a hint loaded after a head is not below it.
             let head = self.bounds().cursor(bounds::HEAD).load();
             let hint = self.hints().cursor(hints::TAIL).load();
@@ -203,6 +224,17 @@ impl View {
         Err(AttachError::Corrupt(Corrupt::new(Check::Head, 0)))
     }
 
+    /// Completes what a dead writer may have been storing in its counters, while readers read on: to the values that they
+    /// see already, so that nothing jumps.
+    pub(crate) fn complete(&self) {
+        let (limits, notes) = (self.bounds(), self.hints());
+        for counter in [limits.cursor(bounds::HEAD), notes.cursor(hints::TAIL), notes.cursor(hints::REFUSED)] {
+            counter.store(counter.load());
+        }
+        // Whether the head may rise was asked for a writer that will not raise it.
+        limits.word(bounds::GATE).store(0, Ordering::Release);
+    }
+
     /// Clears up behind a dead writer and dead readers. Nobody else touches the ring meanwhile.
     ///
     /// Idempotent, and safe to be cut off anywhere: each step leaves a state that it would start from again.
@@ -213,6 +245,7 @@ impl View {
         self.take_back(lease, head, tail);
         self.hints().cursor(hints::TAIL).reset(tail);
         self.bounds().cursor(bounds::HEAD).reset(head);
+        self.bounds().word(bounds::GATE).store(0, Ordering::Relaxed);
         if matches!(self.hints().cursor(hints::REFUSED).recover(), Found::Damaged) {
             self.hints().cursor(hints::REFUSED).reset(0);
         }

@@ -10,13 +10,13 @@ use super::config::{place, units_of};
 use super::gate::Stand;
 use super::join::widen;
 use super::recover::low;
-use super::writer::{OWN_AHEAD, give_back, length, take_place};
+use super::writer::{give_back, length, take_place};
 use super::{Keep, Ring, RingRef, View};
 use crate::error::WriteError;
 use crate::lease::Lease;
 use crate::platform::atomic::{Ordering, fence};
 use crate::platform::cursor::Counter;
-use crate::platform::lock::Lock;
+use crate::platform::lock::Turn;
 use crate::platform::memory::{Entry, SLOT};
 use crate::platform::pair::Pair;
 use crate::platform::relax;
@@ -53,7 +53,7 @@ pub struct SharedWriter<P: RingRef> {
     /// No room before this offset is known to be needed. In the process, since the one in the lease may be anybody's.
     head: Counter,
     /// Held while the limit is moved.
-    mover: Lock<()>,
+    mover: Turn,
     ring: P,
 }
 
@@ -72,7 +72,7 @@ impl<P: RingRef> SharedWriter<P> {
             claims: Pair::new((low(core.next), core.position)),
             limit: Pair::new((low(core.next), core.position)),
             head,
-            mover: Lock::new(()),
+            mover: Turn::new(),
             ring,
         })
     }
@@ -116,7 +116,8 @@ impl<P: RingRef> SharedWriter<P> {
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "how many parts there are, and how long some are, is known at the call")]
     pub fn write_parts(&self, tag: u8, parts: &[&[u8]]) -> Result<Offset, WriteError> {
         let lease = &self.ring.ring().lease;
         // The claim is the checked step: behind it nothing may fail, or a gap would stay.
@@ -152,7 +153,8 @@ impl<P: RingRef> SharedWriter<P> {
         Ok(Offset::new(offset))
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as `write_parts`")]
     #[allow(unsafe_code, reason = "the claimed room")]
     fn fill(&self, lease: &P::Lease, start: u32, parts: &[&[u8]], total: usize) {
         if Ring::<P::Lease, P::Keep>::RACY {
@@ -164,7 +166,7 @@ impl<P: RingRef> SharedWriter<P> {
             // lies within a limit that no reader needs any more (SYNC(release), handed on by SYNC(pair)), and no other
             // claim covers it; nobody reads what is not committed, since the lease is not hostile.
             unsafe { self.view.bytes.write(start, parts) };
-            self.view.bytes.own_soon(start.wrapping_add(OWN_AHEAD));
+            self.view.bytes.own_soon(start);
         }
         lease.clean(self.view.byte_at(start), total);
     }
@@ -175,11 +177,11 @@ impl<P: RingRef> SharedWriter<P> {
     fn move_limit(&self, lease: &P::Lease, units: u32) -> Result<(), WriteError> {
         let mut step = 0;
         loop {
-            let found = self.mover.with(|()| self.try_move_limit(lease, units))?;
+            let found = self.mover.with(|| self.try_move_limit(lease, units))?;
             match found {
                 Outcome::Moved => return Ok(()),
                 Outcome::Full => {
-                    self.mover.with(|()| self.view.note_refusal(lease));
+                    self.mover.with(|| self.view.note_refusal(lease));
                     return Err(WriteError::Full);
                 }
                 // Another producer has not committed yet. Give it a chance, but not for ever: it may be the code that this
@@ -189,7 +191,7 @@ impl<P: RingRef> SharedWriter<P> {
                     step = step.wrapping_add(1);
                 }
                 Outcome::Wait => {
-                    self.mover.with(|()| self.view.note_refusal(lease));
+                    self.mover.with(|| self.view.note_refusal(lease));
                     return Err(WriteError::Full);
                 }
             }

@@ -4,12 +4,12 @@ use super::config::{place, units_of};
 use super::gate::{Room, Stand};
 use super::recover::low;
 use super::{Batch, Keep, Ring, RingRef};
-use crate::error::WriteError;
+use crate::error::{LeaseError, WriteError};
 use crate::lease::layout::{BOUNDS_AT, bounds};
-use crate::lease::{Lease, Trust};
+use crate::lease::{Lease, Role, Trust};
 use crate::platform::atomic::Ordering;
-use crate::platform::claim;
-use crate::platform::memory::{BLOCK, Bytes, Entry, SLOT, Slot, Slots};
+use crate::platform::memory::{BLOCK, Bytes, Entry, SLOT, Slot, Slots, UNIT};
+use crate::platform::{STRAIGHT, claim};
 use crate::types::Offset;
 
 /// The one writer of a ring. May be moved to another thread or core, or into an interrupt handler.
@@ -29,7 +29,18 @@ use crate::types::Offset;
 /// ```
 pub struct Writer<P: RingRef> {
     pub(super) core: Core,
-    ring: P,
+    /// The batch under way. Should it be forgotten rather than dropped, the writer takes it back before anything else.
+    pub(super) pending: Option<Pending<P>>,
+    pub(super) ring: P,
+}
+
+/// A batch that is not committed.
+pub(super) struct Pending<P: RingRef> {
+    /// Its first offset, and the position behind everything before it.
+    pub(super) first: u64,
+    pub(super) behind: u32,
+    /// Takes it back. Called by this pointer, so that a program without batches need not carry it.
+    pub(super) take_back: fn(&mut Writer<P>),
 }
 
 /// The writer's private state: small and without an address taken on the fast path, so that a loop keeps it in registers.
@@ -37,15 +48,13 @@ pub struct Writer<P: RingRef> {
 pub(super) struct Core {
     slots: Slots,
     bytes: Bytes,
-    /// The largest record, in bytes.
-    max: usize,
     /// The next record's offset; everything before it is committed or belongs to the batch under way.
     pub(super) next: u64,
-    /// The offset up to which there are slots to use, exclusive.
-    until: u64,
+    /// How many slots there are to use. 0 while a batch is under way, which keeps its own count.
+    pub(super) left: u32,
     pub(super) position: u32,
-    /// The position up to which there are units to use, exclusive.
-    limit: u32,
+    /// The position up to which there are units to use in one piece, exclusive.
+    pub(super) edge: u32,
     /// No room before this offset is known to be needed.
     pub(super) head: u64,
 }
@@ -56,6 +65,8 @@ pub(super) struct Spot {
     pub(super) start: u32,
     pub(super) end: u32,
     pub(super) len: u32,
+    /// The writer's edge, once the record is taken.
+    pub(super) edge: u32,
 }
 
 impl<P: RingRef> Writer<P> {
@@ -67,7 +78,7 @@ impl<P: RingRef> Writer<P> {
     pub fn claim(ring: P) -> Result<Self, WriteError> {
         let inner = ring.ring();
         let core = take_place(inner)?;
-        Ok(Self { core, ring })
+        Ok(Self { core, pending: None, ring })
     }
 
     /// The ring.
@@ -84,7 +95,7 @@ impl<P: RingRef> Writer<P> {
     /// The offset that the next record will have.
     #[must_use]
     pub const fn next_offset(&self) -> Offset {
-        Offset::new(self.core.next)
+        Offset::new(self.committed())
     }
 
     /// Writes a record and commits it. Copies `payload` once; does not block or allocate.
@@ -106,11 +117,20 @@ impl<P: RingRef> Writer<P> {
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "keeps the state in registers, and the length is often known")]
     pub fn write_tagged(&mut self, tag: u8, payload: &[u8]) -> Result<Offset, WriteError> {
+        let spot = if !STRAIGHT {
+            self.admit(payload.len())?
+        } else if self.core.fits(payload.len(), self.core.left) {
+            self.core.spot(payload.len())
+        } else {
+            return self.write_elsewhere(tag, payload);
+        };
         let ring = self.ring.ring();
-        let spot = self.core.admit(ring, payload.len(), self.core.end())?;
         self.core.fill_one(ring, spot, payload);
         // The single checked step: what was under way when the lease ended never becomes visible.
         ring.lease.check()?;
+        if !STRAIGHT {
+            self.core.edge = spot.edge;
+        }
         Ok(self.core.publish(ring, spot, tag))
     }
 
@@ -119,12 +139,20 @@ impl<P: RingRef> Writer<P> {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_parts(&mut self, tag: u8, parts: &[&[u8]]) -> Result<Offset, WriteError> {
+        let spot = self.admit(length(parts))?;
         let ring = self.ring.ring();
-        let spot = self.core.admit(ring, length(parts), self.core.end())?;
         self.core.fill(ring, spot, parts);
         // The single checked step, as above.
         ring.lease.check()?;
+        self.core.edge = spot.edge;
         Ok(self.core.publish(ring, spot, tag))
+    }
+
+    /// Writes a record where it does not simply follow the last one.
+    #[cold]
+    #[inline(never)]
+    fn write_elsewhere(&mut self, tag: u8, payload: &[u8]) -> Result<Offset, WriteError> {
+        self.write_parts(tag, &[payload])
     }
 
     /// Starts a batch: its records become visible together, and their commit costs one store.
@@ -135,12 +163,37 @@ impl<P: RingRef> Writer<P> {
     /// Notes the end of the log in the ring, so that whoever attaches need not walk to it. Done now and then anyway.
     pub fn note_tail(&self) {
         let ring = self.ring.ring();
-        ring.view.note_tail(&ring.lease, self.core.next);
+        ring.view.note_tail(&ring.lease, self.committed());
+    }
+
+    /// Up to which offset everything is committed.
+    #[inline]
+    const fn committed(&self) -> u64 {
+        match &self.pending {
+            Some(pending) => pending.first,
+            None => self.core.next,
+        }
+    }
+
+    /// Takes back a batch that was forgotten.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        if let Some(pending) = &self.pending {
+            (pending.take_back)(self);
+        }
+    }
+
+    /// Finds the place for a payload of `len` bytes.
+    #[inline]
+    pub(super) fn admit(&mut self, len: usize) -> Result<Spot, WriteError> {
+        if self.core.fits(len, self.core.left) {
+            return Ok(self.core.spot(len));
+        }
+        self.settle();
+        let (core, ring) = self.parts();
+        core.find(ring, len, (core.next, core.position))
     }
 }
-
-/// Units ahead of a record from which on the writer asks for cache lines: four lines, which measured best.
-pub(super) const OWN_AHEAD: u32 = 32;
 
 impl Core {
     /// A writer at the end of the log.
@@ -150,47 +203,57 @@ impl Core {
         let next = view.walk_tail(&ring.lease);
         let position = view.position_at(next, head)?;
         view.take_back(&ring.lease, head, next);
-        let max = view.geometry.max_record();
-        Ok(Self { slots: view.slots, bytes: view.bytes, max, next, until: next, position, limit: position, head })
+        Ok(Self { slots: view.slots, bytes: view.bytes, next, left: 0, position, edge: position, head })
     }
 
-    /// The same with no room: whoever goes on from here looks first.
-    pub(super) const fn without_room(self) -> Self {
-        Self { until: self.next, limit: self.position, ..self }
-    }
-
-    /// Up to where everything is committed: the offset, and the position behind it.
-    #[inline]
-    pub(super) const fn end(&self) -> (u64, u32) {
-        (self.next, self.position)
-    }
-
-    /// Finds the place for a payload of `len` bytes, when everything up to `committed` is committed.
+    /// Whether a payload of `len` bytes simply follows the last one, in room that was found before.
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "keeps the state in registers")]
-    pub(super) fn admit<L: Lease, K: Keep>(
+    #[allow(clippy::inline_always, reason = "each write asks")]
+    pub(super) const fn fits(&self, len: usize, left: u32) -> bool {
+        // Never more than the largest record: see `find`.
+        let room = self.edge.wrapping_sub(self.position) as usize;
+        left != 0 && len.wrapping_add(UNIT - 1) / UNIT <= room
+    }
+
+    /// The place of a payload that does.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a few instructions of each write")]
+    #[allow(clippy::cast_possible_truncation, reason = "at most 2^24")]
+    pub(super) const fn spot(&self, len: usize) -> Spot {
+        let len = len as u32;
+        Spot { start: self.position, end: self.position.wrapping_add(units_of(len)), len, edge: self.edge }
+    }
+
+    /// Finds the place for a payload that does not simply follow the last one, when everything up to the offset `committed`,
+    /// and before the position with it, is committed.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn find<L: Lease, K: Keep>(
         &mut self,
         ring: &Ring<L, K>,
         len: usize,
         committed: (u64, u32),
     ) -> Result<Spot, WriteError> {
-        if len > self.max {
-            return Err(WriteError::TooLarge { len, max: self.max });
-        }
-        #[allow(clippy::cast_possible_truncation, reason = "at most 2^30")]
-        let len = len as u32;
-        let (start, end) = place(self.position, units_of(len), self.bytes.units());
+        let (bytes, max) = (ring.view.bytes, ring.view.geometry.max_record());
+        let Some(len) = u32::try_from(len).ok().filter(|_| len <= max) else {
+            return Err(WriteError::TooLarge { len, max });
+        };
+        let (start, end) = place(self.position, units_of(len), bytes.units());
         let units = end.wrapping_sub(self.position);
-        let fits = units <= self.limit.wrapping_sub(self.position);
-        if !fits || self.next >= self.until {
-            crate::platform::cold();
-            let (room, head) = find_room(ring, *self, units, committed);
-            self.head = head;
-            let room = room?;
-            self.until = self.next.wrapping_add(u64::from(room.slots));
-            self.limit = self.position.wrapping_add(room.units);
+        let (room, head) = try_room(ring, *self, units, committed)?;
+        self.head = head;
+        if !room.has(units) {
+            ring.view.note_refusal(&ring.lease);
+            return Err(WriteError::Full);
         }
-        Ok(Spot { start, end, len })
+        self.left = room.slots;
+        // Payloads lie in one piece: what may follow without a look ends with the room, or with the lap, and is not larger
+        // than the largest record.
+        let behind = room.units.wrapping_sub(units);
+        let lap = bytes.units().wrapping_sub(bytes.index(start)).wrapping_sub(units_of(len));
+        #[allow(clippy::cast_possible_truncation, reason = "at most 2^21")]
+        let largest = (max / UNIT) as u32;
+        Ok(Spot { start, end, len, edge: end.wrapping_add(behind.min(lap).min(largest)) })
     }
 
     /// Copies a payload to its place.
@@ -203,7 +266,7 @@ impl Core {
         } else {
             // SAFETY: as in `fill`.
             unsafe { self.bytes.write_one(spot.start, payload) };
-            self.bytes.own_soon(spot.start.wrapping_add(OWN_AHEAD));
+            self.bytes.own_soon(spot.start);
         }
         ring.lease.clean(ring.view.byte_at(spot.start), spot.len as usize);
     }
@@ -243,6 +306,7 @@ impl Core {
     #[allow(clippy::inline_always, reason = "keeps the state in registers")]
     pub(super) fn publish<L: Lease, K: Keep>(&mut self, ring: &Ring<L, K>, spot: Spot, tag: u8) -> Offset {
         let offset = self.next;
+        self.left = self.left.wrapping_sub(1);
         let entry = self.take(spot, tag);
         self.slot(offset).store(entry);
         ring.lease.clean(ring.view.slot_at(offset), SLOT);
@@ -250,25 +314,7 @@ impl Core {
     }
 }
 
-/// Looks for room for a record of `units`; answers what there is and the offset before which nothing is needed.
-#[cold]
-#[inline(never)]
-fn find_room<L: Lease, K: Keep>(
-    ring: &Ring<L, K>,
-    core: Core,
-    units: u32,
-    committed: (u64, u32),
-) -> (Result<Room, WriteError>, u64) {
-    match try_room(ring, core, units, committed) {
-        Ok((room, head)) if room.has(units) => (Ok(room), head),
-        Ok((_, head)) => {
-            ring.view.note_refusal(&ring.lease);
-            (Err(WriteError::Full), head)
-        }
-        Err(error) => (Err(error), core.head),
-    }
-}
-
+/// The room there is for a record of `units`, and the offset before which nothing is needed.
 fn try_room<L: Lease, K: Keep>(
     ring: &Ring<L, K>,
     core: Core,
@@ -281,15 +327,6 @@ fn try_room<L: Lease, K: Keep>(
         return Err(WriteError::Exhausted);
     }
     let (committed, behind) = committed;
-    if committed == core.next {
-        // A batch that was forgotten rather than dropped has left stamps behind its first record.
-        let mut at = committed.wrapping_add(1);
-        while core.slot(at).stamp() == low(at) {
-            core.slot(at).commit(ring.view.stale(at));
-            ring.lease.clean(ring.view.slot_at(at), SLOT);
-            at = at.wrapping_add(1);
-        }
-    }
     let stand = Stand { committed, behind: Some(behind), next: core.next, position: core.position };
     let found = if K::OVERWRITE {
         ring.view.overwrite(&ring.lease, core.head, stand, units)
@@ -305,7 +342,12 @@ pub(super) fn take_place<L: Lease, K: Keep>(ring: &Ring<L, K>) -> Result<Core, W
     let block = ring.view.bounds();
     let word = block.word(bounds::CLAIM);
     ring.lease.invalidate(BOUNDS_AT, BLOCK);
-    if !claim(word, 0, 1) {
+    let role = ring.lease.role();
+    if role == Role::Reader {
+        return Err(LeaseError::Unsupported.into());
+    }
+    let succeeded = role == Role::Writer && ring.succeed();
+    if !succeeded && !claim(word, 0, 1) {
         return Err(WriteError::Claimed);
     }
     ring.lease.clean(BOUNDS_AT, BLOCK);
@@ -334,12 +376,12 @@ pub(super) fn length(parts: &[&[u8]]) -> usize {
 
 impl<P: RingRef> Drop for Writer<P> {
     fn drop(&mut self) {
-        give_back(self.ring.ring(), self.core.next);
+        give_back(self.ring.ring(), self.committed());
     }
 }
 
 impl<P: RingRef> core::fmt::Debug for Writer<P> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Writer").field("next", &self.core.next).field("until", &self.core.until).finish_non_exhaustive()
+        f.debug_struct("Writer").field("next", &self.core.next).field("left", &self.core.left).finish_non_exhaustive()
     }
 }

@@ -33,6 +33,13 @@ pub enum TopicError {
         /// Why.
         error: LeaseError,
     },
+    /// There are more leases than partitions.
+    Leases {
+        /// How many leases were given.
+        given: u32,
+        /// How many partitions were asked for.
+        partitions: u32,
+    },
     /// `max_lag` is set, but nothing is overwritten.
     MaxLag,
     /// Not a topic's name.
@@ -78,6 +85,10 @@ impl fmt::Display for TopicError {
             Self::Exists => f.write_str("there is a topic of this name: open it, or delete it first"),
             Self::Groups { wanted } => write!(f, "a topic has places for 1 to {MAX_GROUPS} groups, not for {wanted}"),
             Self::Lease { partition, error } => write!(f, "memory of partition {partition}: {error}"),
+            Self::Leases { given, partitions } => write!(
+                f,
+                "{given} leases were given for {partitions} partitions: ask for as many partitions as the topic has, and give one lease for each"
+            ),
             Self::MaxLag => f.write_str(
                 "max_lag is for topics that drop their oldest records: choose FullPolicy::DropOldest, or leave it at 0",
             ),

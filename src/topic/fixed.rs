@@ -70,11 +70,12 @@ impl<L: Lease, const T: usize, const P: usize> StaticRings<L, T, P> {
     ) -> Result<(), TopicError> {
         let bytes = config.partition_bytes()?;
         let now = clock.now();
-        self.add(name, config, |number| {
+        let make = |number| {
             let lease =
                 pool.acquire(bytes, config.ttl).map_err(|error| TopicError::Lease { partition: number, error })?;
             format_ring(lease, &config, number, now)
-        })
+        };
+        self.add(name, config, make, drop)
     }
 
     /// Declares a topic in leases of the caller's, one for each partition; what is in them is lost.
@@ -89,21 +90,29 @@ impl<L: Lease, const T: usize, const P: usize> StaticRings<L, T, P> {
         clock: impl Clock,
     ) -> Result<(), TopicError> {
         let now = clock.now();
-        self.add_leases(leases, name, config, |lease, number| format_ring(lease, &config, number, now))
+        let make = |lease, number| format_ring(lease, &config, number, now);
+        self.add_leases(&mut leases.into_iter(), name, config, make, drop)
     }
 
     /// Finds a topic in leases, one for each partition in order: after a reset, say. Of the configuration the policies
     /// and the number of partitions count; sizes are those of the rings.
     ///
     /// # Errors
-    /// [`TopicError`]; [`TopicError::Attach`] if a lease does not hold the partition.
+    /// [`TopicError`]; [`TopicError::Attach`] if a lease does not hold the partition. Nothing is lost then: of leases of a pool
+    /// it is detached ([`Lease::detach`]), so that they can be attached to again by their ids.
     pub fn attach_in(
         &mut self,
         leases: impl IntoIterator<Item = L>,
         name: &str,
         config: TopicConfig,
     ) -> Result<(), TopicError> {
-        self.add_leases(leases, name, config, |lease, number| attach_ring(lease, &config, number))
+        let mut leases = leases.into_iter();
+        let make = |lease, number| attach_ring(lease, &config, number);
+        self.add_leases(&mut leases, name, config, make, AnyRing::detach).inspect_err(|_| {
+            for lease in leases.take(P) {
+                lease.detach();
+            }
+        })
     }
 
     /// Removes a topic and gives its leases back.
@@ -123,23 +132,26 @@ impl<L: Lease, const T: usize, const P: usize> StaticRings<L, T, P> {
 
     fn add_leases(
         &mut self,
-        leases: impl IntoIterator<Item = L>,
+        leases: &mut impl Iterator<Item = L>,
         name: &str,
         config: TopicConfig,
         make: impl Fn(L, u32) -> Result<AnyRing<L>, TopicError>,
+        undo: impl Fn(AnyRing<L>),
     ) -> Result<(), TopicError> {
-        let mut leases = leases.into_iter();
-        self.add(name, config, |number| {
+        let make = |number| {
             let lease = leases.next().ok_or(TopicError::Partitions { wanted: config.partitions, max: number })?;
             make(lease, number)
-        })
+        };
+        self.add(name, config, make, undo)
     }
 
+    /// Enters a topic whose rings `make` makes; if one cannot be made, `undo` gets those before it.
     fn add(
         &mut self,
         name: &str,
         config: TopicConfig,
         mut make: impl FnMut(u32) -> Result<AnyRing<L>, TopicError>,
+        undo: impl Fn(AnyRing<L>),
     ) -> Result<(), TopicError> {
         name::check(name.as_bytes(), MAX_TOPIC_NAME)?;
         config.ring(0)?;
@@ -154,11 +166,13 @@ impl<L: Lease, const T: usize, const P: usize> StaticRings<L, T, P> {
         if usize::try_from(config.partitions).map_or(true, |partitions| partitions > P) {
             return Err(too_many());
         }
-        let mut rings = heapless::Vec::new();
-        for number in 0..config.partitions {
-            rings.push(make(number)?).map_err(|_| too_many())?;
-        }
         let name = heapless::String::try_from(name).map_err(|_| TopicError::TopicsFull { limit: T })?;
+        let mut rings = heapless::Vec::new();
+        let made = (0..config.partitions).try_for_each(|number| rings.push(make(number)?).map_err(|_| too_many()));
+        if let Err(error) = made {
+            rings.into_iter().for_each(undo);
+            return Err(error);
+        }
         self.topics.push(Entry { name, config, rings }).map_err(|_| TopicError::TopicsFull { limit: T })
     }
 }

@@ -7,7 +7,7 @@
 use super::{TopicConfig, TopicError, TopicManager, TopicRef, Topics, attach_ring, format_ring, sealed};
 use crate::lease::{Lease, Pool};
 use crate::name::{self, MAX_TOPIC_NAME};
-use crate::partition::{AnyRing, Counted, Partition, PartitionStats};
+use crate::partition::{Counted, Partition, PartitionStats};
 use crate::platform::atomic::{AtomicU32, Ordering};
 use crate::platform::clock::Clock;
 use crate::platform::lock::Lock;
@@ -128,18 +128,25 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
         self.vacant(name, &config)?;
         let bytes = config.partition_bytes()?;
         let now = self.shared.clock.now();
-        self.add(name, config, |number| {
+        let partition = |number| {
             let lease = self.shared.pool.acquire(bytes, config.ttl);
-            format_ring(lease.map_err(|error| TopicError::Lease { partition: number, error })?, &config, number, now)
-        })
+            let lease = lease.map_err(|error| TopicError::Lease { partition: number, error })?;
+            let ring = format_ring(lease, &config, number, now)?;
+            Partition::own(ring, number, config.full)
+                .map_err(|(_, error)| TopicError::Writer { partition: number, error })
+        };
+        // Outside the lock, as it takes long.
+        let mut partitions = (0..config.partitions).map(partition).collect::<Result<Vec<_>, TopicError>>()?;
+        self.enter(name, config, &mut partitions)
     }
 
     /// Takes a topic over that lies in leases of the pool whose holder detached from them, one for each partition in
     /// order. Of the configuration the policies and the number of partitions count; sizes are those of the rings.
     ///
     /// # Errors
-    /// As [`create`](Self::create); [`TopicError::Attach`] if a lease does not hold the partition, and
-    /// [`TopicError::Partitions`] if there are fewer leases than partitions.
+    /// As [`create`](Self::create); [`TopicError::Attach`] if a lease does not hold the partition,
+    /// [`TopicError::Partitions`] if there are fewer leases than partitions, and [`TopicError::Leases`] if there are more.
+    /// Nothing is lost then: all leases are in the pool as they were, but for their epochs, to be attached to rightly.
     pub fn attach(
         &self,
         name: &str,
@@ -147,12 +154,40 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
         leases: &[LeaseId],
     ) -> Result<TopicHandle<P::Lease>, TopicError> {
         self.vacant(name, &config)?;
-        self.add(name, config, |number| {
-            let id = usize::try_from(number).ok().and_then(|number| leases.get(number));
-            let id = id.ok_or(TopicError::Partitions { wanted: config.partitions, max: number })?;
+        let given = u32::try_from(leases.len()).unwrap_or(u32::MAX);
+        if given < config.partitions {
+            return Err(TopicError::Partitions { wanted: config.partitions, max: given });
+        }
+        if given > config.partitions {
+            return Err(TopicError::Leases { given, partitions: config.partitions });
+        }
+        let mut partitions = Vec::new();
+        let done =
+            self.take_over(&config, leases, &mut partitions).and_then(|()| self.enter(name, config, &mut partitions));
+        if done.is_err() {
+            partitions.into_iter().for_each(Partition::detach);
+        }
+        done
+    }
+
+    /// Opens the partitions in leases, up to the first one that cannot be opened.
+    fn take_over(
+        &self,
+        config: &TopicConfig,
+        leases: &[LeaseId],
+        partitions: &mut Vec<Partition<Counted<P::Lease>>>,
+    ) -> Result<(), TopicError> {
+        for (number, id) in (0_u32..).zip(leases) {
             let lease = self.shared.pool.attach(*id).map_err(|error| TopicError::Lease { partition: number, error })?;
-            attach_ring(lease, &config, number)
-        })
+            let ring = attach_ring(lease, config, number)?;
+            partitions.push(Partition::own(ring, number, config.full).map_err(|(lease, error)| {
+                if let Some(lease) = lease {
+                    lease.detach();
+                }
+                TopicError::Writer { partition: number, error }
+            })?);
+        }
+        Ok(())
     }
 
     /// The topic of this name.
@@ -216,30 +251,24 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
         if self.shared.topics.with(|topics| topics.contains_key(name)) { Err(TopicError::Exists) } else { Ok(()) }
     }
 
-    /// Makes the partitions outside the lock, as it takes long, and enters the topic if nobody was faster.
-    fn add(
+    /// Enters a topic if nobody was faster; if so, its partitions stay in `partitions`.
+    fn enter(
         &self,
         name: &str,
         config: TopicConfig,
-        make: impl Fn(u32) -> Result<AnyRing<P::Lease>, TopicError>,
+        partitions: &mut Vec<Partition<Counted<P::Lease>>>,
     ) -> Result<TopicHandle<P::Lease>, TopicError> {
-        let partitions = (0..config.partitions)
-            .map(|number| {
-                let writer = |error| TopicError::Writer { partition: number, error };
-                Partition::own(make(number)?, number, config.full).map_err(writer)
-            })
-            .collect::<Result<Vec<_>, TopicError>>()?;
-        let deleted = AtomicU32::new(0);
-        let topic = Topic { name: name.into(), config, partitions, deleted, home: Arc::clone(&self.shared.mark) };
-        let topic = TopicHandle(Arc::new(topic));
+        let home = Arc::clone(&self.shared.mark);
         self.shared.topics.with(|topics| {
             if topics.contains_key(name) {
                 return Err(TopicError::Exists);
             }
+            let deleted = AtomicU32::new(0);
+            let topic = Topic { name: name.into(), config, partitions: core::mem::take(partitions), deleted, home };
+            let topic = TopicHandle(Arc::new(topic));
             topics.insert(name.into(), topic.clone());
-            Ok(())
-        })?;
-        Ok(topic)
+            Ok(topic)
+        })
     }
 }
 

@@ -26,6 +26,7 @@ pub use manager_plain::TopicManager;
 pub use manager_system::TopicManager;
 pub use route::partition_of;
 
+use crate::error::AttachError;
 use crate::lease::Lease;
 use crate::partition::{AnyRing, Hold, Partition, PartitionStats};
 use crate::ring::Ring;
@@ -128,17 +129,24 @@ fn format_ring<L: Lease>(lease: L, config: &TopicConfig, number: u32, now: Ticks
     })
 }
 
-/// Opens the partition that is in a lease.
+/// Opens the partition that is in a lease. One that is not in there stays where it is.
 fn attach_ring<L: Lease>(lease: L, config: &TopicConfig, number: u32) -> Result<AnyRing<L>, TopicError> {
-    let failed = |error| TopicError::Attach { partition: number, error };
+    let failed = |(lease, error): (L, AttachError)| {
+        lease.detach();
+        TopicError::Attach { partition: number, error }
+    };
     let (ring, found) = if config.full.overwrites() {
-        let ring = Ring::attach(lease).map_err(failed)?;
+        let ring = Ring::try_attach(lease).map_err(failed)?;
         let found = ring.number();
         (AnyRing::Overwrite(ring), found)
     } else {
-        let ring = Ring::attach(lease).map_err(failed)?;
+        let ring = Ring::try_attach(lease).map_err(failed)?;
         let found = ring.number();
         (AnyRing::Retain(ring), found)
     };
-    if found == number { Ok(ring) } else { Err(TopicError::WrongPartition { wanted: number, found }) }
+    if found != number {
+        ring.detach();
+        return Err(TopicError::WrongPartition { wanted: number, found });
+    }
+    Ok(ring)
 }

@@ -6,6 +6,7 @@ pub(crate) const MAGIC: [u8; 8] = [0x89, 0x46, 0x4d, 0x51, 0x0d, 0x0a, 0x1a, 0x0
 pub(crate) const HEAD: usize = 128;
 pub(crate) const EPOCH: usize = 144;
 pub(crate) const CLAIM: usize = 148;
+pub(crate) const GATE: usize = 152;
 pub(crate) const TAIL_HINT: usize = 256;
 pub(crate) const REFUSED: usize = 272;
 pub(crate) const READERS: usize = 384;

@@ -9,10 +9,11 @@ use fabric_mq::{Ticks, WriteError};
 use crate::messages::{Messages, Sum};
 use crate::queue::{Inlet, Outlet, Queue};
 use crate::registry::{Kind, Rows};
-use crate::results::{OURS, OURS_DRAINED, OURS_IN_BATCHES};
+use crate::results::{OURS, OURS_ARRAYS, OURS_DRAINED, OURS_IN_BATCHES};
 
 pub fn register<const N: usize>(rows: &mut Rows) {
     rows.pipe::<N, OneByOne>(OURS, Kind::Ours);
+    rows.pipe::<N, Arrays>(OURS_ARRAYS, Kind::Ours);
     rows.pipe::<N, Drained>(OURS_DRAINED, Kind::Ours);
     rows.pipe_batches::<N, Drained>(OURS_IN_BATCHES, Kind::Ours);
     rows.broadcast::<N, OneByOne>(OURS, Kind::Ours);
@@ -23,12 +24,14 @@ pub fn register<const N: usize>(rows: &mut Rows) {
 }
 
 /// Read by `Reader::next`.
-type OneByOne = Fabric<false>;
+type OneByOne = Fabric<false, false>;
+/// The same, with messages of a length that the compiler knows.
+type Arrays = Fabric<false, true>;
 /// Read by `Reader::for_each`.
-type Drained = Fabric<true>;
+type Drained = Fabric<true, false>;
 
 /// A ring with one writer and as many readers as the workload has.
-struct Fabric<const DRAINED: bool> {
+struct Fabric<const DRAINED: bool, const ARRAYS: bool> {
     ring: Ring<HeapLease>,
 }
 
@@ -49,8 +52,10 @@ fn readers<const DRAINED: bool, const C: usize>(ring: &Ring<HeapLease>) -> [Take
     })
 }
 
-impl<const N: usize, const C: usize, const DRAINED: bool> Queue<N, 1, C> for Fabric<DRAINED> {
-    type Inlet<'a> = Writer<&'a Ring<HeapLease>>;
+impl<const N: usize, const C: usize, const DRAINED: bool, const ARRAYS: bool> Queue<N, 1, C>
+    for Fabric<DRAINED, ARRAYS>
+{
+    type Inlet<'a> = Putter<'a, ARRAYS>;
     type Outlet<'a> = Taker<'a, DRAINED>;
 
     fn with_capacity(messages: usize) -> Self {
@@ -59,14 +64,18 @@ impl<const N: usize, const C: usize, const DRAINED: bool> Queue<N, 1, C> for Fab
 
     fn split(&mut self) -> ([Self::Inlet<'_>; 1], [Self::Outlet<'_>; C]) {
         let writer = Writer::claim(&self.ring).expect("nobody else writes");
-        ([writer], readers(&self.ring))
+        ([Putter(writer)], readers(&self.ring))
     }
 }
 
-impl<const N: usize> Inlet<N> for Writer<&'_ Ring<HeapLease>> {
+/// A writer, by what the compiler knows of its messages.
+struct Putter<'a, const ARRAYS: bool>(Writer<&'a Ring<HeapLease>>);
+
+impl<const N: usize, const ARRAYS: bool> Inlet<N> for Putter<'_, ARRAYS> {
     #[inline(always)]
     fn try_send(&mut self, messages: &Messages<'_, N>, index: usize) -> bool {
-        match self.write(messages.bytes(index)) {
+        let sent = if ARRAYS { self.0.write(messages.fixed(index)) } else { self.0.write(messages.bytes(index)) };
+        match sent {
             Ok(_) => true,
             Err(WriteError::Full) => false,
             Err(error) => panic!("{error}"),
@@ -75,7 +84,7 @@ impl<const N: usize> Inlet<N> for Writer<&'_ Ring<HeapLease>> {
 
     #[inline(always)]
     fn try_send_batch(&mut self, messages: &Messages<'_, N>, first: usize, most: usize) -> usize {
-        let mut batch = self.batch();
+        let mut batch = self.0.batch();
         for index in first..first + most {
             match batch.write(messages.bytes(index)) {
                 Ok(_) => {}

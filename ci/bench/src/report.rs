@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::check::Verdict;
 use crate::machine::{self, Disturbance};
 use crate::registry::{Kind, Mode, SIZES};
-use crate::results::{Cell, OURS, OURS_DRAINED, OURS_IN_BATCHES, Table};
+use crate::results::{Cell, OURS, OURS_ARRAYS, OURS_DRAINED, OURS_IN_BATCHES, Table};
 use crate::rivals;
 use crate::workloads::Workload;
 
@@ -132,6 +132,7 @@ fn summary(text: &mut String, tables: &[Table]) -> std::fmt::Result {
     };
     for workload in Workload::ALL {
         line(workload, OURS, &|table| Some(short(table.cell(OURS)?.ns())))?;
+        line(workload, OURS_ARRAYS, &|table| Some(short(table.cell(OURS_ARRAYS)?.ns())))?;
         line(workload, OURS_DRAINED, &|table| Some(short(table.cell(OURS_DRAINED)?.ns())))?;
         line(workload, OURS_IN_BATCHES, &|table| Some(short(table.cell(OURS_IN_BATCHES)?.ns())))?;
         line(workload, "best rival", &|table| {

@@ -6,7 +6,9 @@ use crate::workloads::{Sample, Workload};
 
 /// The row that the others are set against.
 pub const OURS: &str = "fabric-mq";
-/// The same, read by a call that takes what waits.
+/// The same with messages of a length that the compiler knows, as it does with peers whose elements have one size.
+pub const OURS_ARRAYS: &str = "fabric-mq, arrays";
+/// The first, read by a call that takes what waits.
 pub const OURS_DRAINED: &str = "fabric-mq, for_each";
 /// Written in batches and read by that call.
 pub const OURS_IN_BATCHES: &str = "fabric-mq, batches";
