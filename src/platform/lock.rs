@@ -16,13 +16,6 @@ mod imp {
     pub(super) fn with<T, R>(inner: &Inner<T>, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
-    pub(super) type Turn = Inner<()>;
-    pub(super) fn turn() -> Turn {
-        Inner::new(())
-    }
-    pub(super) fn in_turn<R>(turn: &Turn, f: impl FnOnce() -> R) -> R {
-        with(turn, |()| f())
-    }
 }
 
 #[cfg(all(feature = "std", not(loom)))]
@@ -33,13 +26,6 @@ mod imp {
         // A panic under the lock leaves plain data of ours in a state that each holder checks: poison adds nothing.
         f(&mut inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
-    pub(super) type Turn = Inner<()>;
-    pub(super) fn turn() -> Turn {
-        Inner::new(())
-    }
-    pub(super) fn in_turn<R>(turn: &Turn, f: impl FnOnce() -> R) -> R {
-        with(turn, |()| f())
-    }
 }
 
 #[cfg(all(not(feature = "std"), not(loom), any(feature = "critical-section", not(target_has_atomic = "ptr"))))]
@@ -48,11 +34,6 @@ mod imp {
     pub(super) type Inner<T> = critical_section::Mutex<RefCell<T>>;
     pub(super) fn with<T, R>(inner: &Inner<T>, f: impl FnOnce(&mut T) -> R) -> R {
         critical_section::with(|cs| f(&mut inner.borrow_ref_mut(cs)))
-    }
-    pub(super) type Turn = ();
-    pub(super) const fn turn() -> Turn {}
-    pub(super) fn in_turn<R>(_: &Turn, f: impl FnOnce() -> R) -> R {
-        critical_section::with(|_| f())
     }
 }
 
@@ -63,26 +44,38 @@ mod imp {
     pub(super) fn with<T, R>(inner: &Inner<T>, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut inner.lock())
     }
-    pub(super) type Turn = Inner<()>;
-    pub(super) fn turn() -> Turn {
-        Inner::new(())
-    }
-    pub(super) fn in_turn<R>(turn: &Turn, f: impl FnOnce() -> R) -> R {
-        with(turn, |()| f())
-    }
 }
 
-/// The platform's lock with no value behind it. Where it masks interrupts, it takes no memory.
-pub(crate) struct Turn(imp::Turn);
+/// The platform's lock with no value behind it.
+#[cfg(not(all(not(feature = "std"), not(loom), any(feature = "critical-section", not(target_has_atomic = "ptr")))))]
+pub(crate) struct Turn(Lock<()>);
 
+/// The same where interrupts are masked: it takes no memory.
+#[cfg(all(not(feature = "std"), not(loom), any(feature = "critical-section", not(target_has_atomic = "ptr"))))]
+pub(crate) struct Turn;
+
+#[cfg(not(all(not(feature = "std"), not(loom), any(feature = "critical-section", not(target_has_atomic = "ptr")))))]
 impl Turn {
     pub(crate) fn new() -> Self {
-        Self(imp::turn())
+        Self(Lock::new(()))
     }
 
     /// Runs `f` while nobody else can who goes by this lock.
     pub(crate) fn with<R>(&self, f: impl FnOnce() -> R) -> R {
-        imp::in_turn(&self.0, f)
+        self.0.with(|()| f())
+    }
+}
+
+#[cfg(all(not(feature = "std"), not(loom), any(feature = "critical-section", not(target_has_atomic = "ptr"))))]
+impl Turn {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    /// Runs `f` while nobody else can who goes by this lock.
+    #[allow(clippy::unused_self, reason = "as the other one")]
+    pub(crate) fn with<R>(&self, f: impl FnOnce() -> R) -> R {
+        critical_section::with(|_| f())
     }
 }
 
