@@ -73,6 +73,7 @@ extern crate std;
 
 pub mod consumer;
 mod error;
+pub mod group;
 pub mod lease;
 pub mod message;
 mod name;

@@ -1028,3 +1028,64 @@ fn a_lease_that_cannot_be_opened_comes_back() {
     // A lease of no pool is just dropped.
     assert_eq!(Lease::detach(SliceLease::new(&mut [0; 64]).with_id(LeaseId::new(7))), LeaseId::new(7));
 }
+
+/// Memory that two agents lease, one of whom is dead.
+struct Seen<'a> {
+    memory: &'a Owned<Cooperative>,
+    token: u32,
+}
+
+#[allow(unsafe_code, reason = "memory for tests")]
+// SAFETY: passes on what `Owned` promises; all agents go by the protocol.
+unsafe impl Lease for Seen<'_> {
+    type Trust = Cooperative;
+    fn base(&self) -> NonNull<u8> {
+        self.memory.base()
+    }
+    fn len(&self) -> usize {
+        self.memory.len()
+    }
+    fn token(&self) -> u32 {
+        self.token
+    }
+    fn is_gone(&self, token: u32) -> bool {
+        token == 7
+    }
+}
+
+/// A reader that died on its way in may have been missed by a writer that is asking how far it may go: nobody takes its word
+/// for what is held until the writer has asked.
+#[test]
+fn a_dead_reader_is_not_believed_while_a_writer_asks() {
+    const GATE: usize = 152;
+    let config = CONFIG.with_readers(2);
+    let memory = Owned::<Cooperative>::new(config.lease_bytes().unwrap());
+    let agent = |token| Seen { memory: &memory, token };
+    let set_gate = |value: u32| {
+        #[allow(unsafe_code, reason = "a word of the format")]
+        // SAFETY: inside the memory, aligned; touched by atomics only.
+        unsafe { memory.base().add(GATE).cast::<std::sync::atomic::AtomicU32>().as_ref() }
+            .store(value, std::sync::atomic::Ordering::Release);
+    };
+    let ring: Ring<_> = Ring::format(agent(7), config).unwrap();
+    let mut writer = Writer::claim(&ring).unwrap();
+    for n in 0..4_u8 {
+        writer.write(&[n]).unwrap();
+    }
+    for name in ["a", "b"] {
+        let mut reader = Reader::join(&ring, name, Start::Earliest).unwrap();
+        reader.copy_next(&mut [0]).unwrap().unwrap();
+        std::mem::forget(reader);
+    }
+    let other: Ring<_> = Ring::attach(agent(9)).unwrap();
+    set_gate(2 * 4 + 1);
+    assert_eq!(Reader::join(&other, "a", Start::Resume).map(|_| ()), Err(JoinError::Claimed));
+    assert_eq!(other.park_dead(), 0);
+    set_gate(0);
+    let mut reader = Reader::join(&other, "a", Start::Resume).unwrap();
+    let mut buffer = [0];
+    assert_eq!(reader.copy_next(&mut buffer).unwrap().map(|record| record.offset().value()), Some(1));
+    assert_eq!(Reader::join(&other, "a", Start::Resume).map(|_| ()), Err(JoinError::Claimed), "it lives");
+    assert_eq!((other.park_dead(), other.park_dead()), (1, 0));
+    assert_eq!(other.forget("b"), Ok(true));
+}

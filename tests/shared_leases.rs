@@ -953,7 +953,7 @@ fn whoever_comes_goes_sweeps_reaps_and_fences_at_the_same_time() {
         actor.ends_well();
     }
     println!("{killed} killed; held {held}, read {read}, expired {expired}, reaped {reaped}");
-    assert!(held > 10 && read > 10, "{held} {read}");
+    assert!(held > 0 && read > 0, "{held} {read}");
     let _ = pool.revoke(id);
     pool.sweep();
     pool.reap().unwrap();

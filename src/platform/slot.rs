@@ -64,8 +64,8 @@ impl Entry {
     /// does not depend on anything loaded here, so the processor fetches the payload while the slot is still on its way.
     #[inline]
     pub(crate) const fn lies_at(self, expected: u32) -> bool {
-        let wrong = self.stamp ^ self.extent.0 ^ self.position ^ self.check ^ CHECK;
-        wrong | (self.position ^ expected) == 0
+        let rest = self.stamp ^ self.extent.0 ^ self.check;
+        rest ^ expected == CHECK && rest ^ self.position == CHECK
     }
 
     /// Whether nothing within one of the four words is damaged.

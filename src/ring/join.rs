@@ -4,11 +4,11 @@ use super::recover::low;
 use super::{Keep, Reader, Ring, RingRef, View};
 use crate::error::{JoinError, SeekError};
 use crate::lease::Lease;
-use crate::lease::layout::reader;
+use crate::lease::layout::{BOUNDS_AT, bounds, reader};
 use crate::name::{self, MAX_NAME, Name};
-use crate::platform::atomic::Ordering;
-use crate::platform::claim;
+use crate::platform::atomic::{Ordering, fence};
 use crate::platform::memory::{BLOCK, Block};
+use crate::platform::{claim, relax};
 use crate::types::Offset;
 use core::fmt;
 
@@ -87,6 +87,24 @@ fn put_name(block: Block, name: &[u8]) {
 }
 
 impl View {
+    /// Whether what a dead reader's progress says is held. It may have died before it looked at the gate, and a writer that is
+    /// just asking how far it may go may have missed it; from when the gate is seen open, no writer does.
+    fn is_settled<L: Lease>(&self, lease: &L, block: Block) -> bool {
+        // Whoever fences after this one does not find an older progress than is found here.
+        let _ = block.word(reader::PROGRESS).load(Ordering::Acquire);
+        (0..256).any(|step| {
+            // SYNC(gate): with the fence in `look`.
+            fence(Ordering::SeqCst);
+            lease.invalidate(BOUNDS_AT, BLOCK);
+            let open = self.bounds().word(bounds::GATE).load(Ordering::Acquire) == 0;
+            if !open {
+                // A writer asks for a moment only, unless it has died: then whoever succeeds it opens the gate.
+                relax(step);
+            }
+            open
+        })
+    }
+
     /// Finds the start of a reader whose progress is already stored as `wanted`, moving it up to the floor; but not above
     /// `held`, which is held for it already.
     ///
@@ -148,12 +166,11 @@ impl<L: Lease, K: Keep> Ring<L, K> {
             let mut parked: usize = 0;
             for block in self.view.control.places() {
                 self.refresh_reader(block);
-                if block.word(reader::OWNER).load(Ordering::Acquire) == 0 || self.own(block) != Some(true) {
+                let owner = block.word(reader::OWNER).load(Ordering::Acquire);
+                if owner == 0 || !self.lease.is_gone(owner) || !self.take_from(block, reader::PARKED) {
                     continue;
                 }
-                let word = block.word(reader::STATE);
-                parked = parked.saturating_add(usize::from(claim(word, reader::CLAIMED, reader::PARKED)));
-                let _ = claim(word, reader::JOINING, reader::FREE);
+                parked = parked.saturating_add(1);
                 self.disown(block);
                 self.clean_reader(block);
             }
@@ -161,19 +178,18 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         })
     }
 
-    /// Puts this lease's token on a place that has none, or that of somebody dead; answers which, or `None` if somebody
-    /// lives there. Where leases have no tokens, that is for the place's state to say.
+    /// Puts this lease's token on a place that has none, or that of somebody dead; answers the one before, or `None` if
+    /// somebody lives there. Where leases have no tokens, that is for the place's state to say.
     #[inline]
-    fn own(&self, block: Block) -> Option<bool> {
+    fn own(&self, block: Block) -> Option<u32> {
         let token = self.lease.token();
         if token == 0 {
-            return Some(false);
+            return Some(0);
         }
         let word = block.word(reader::OWNER);
         let owner = word.load(Ordering::Acquire);
-        let dead = owner != 0 && self.lease.is_gone(owner);
         // Of several that find the same one dead, one comes after it.
-        (dead || owner == 0).then_some(dead).filter(|_| claim(word, owner, token))
+        ((owner == 0 || self.lease.is_gone(owner)) && claim(word, owner, token)).then_some(owner)
     }
 
     /// Takes this lease's token off.
@@ -188,11 +204,20 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     /// Moves a place from parked, or from a dead reader, to `state`; answers whether it could. It is this lease's then.
     #[inline]
     fn take_from(&self, block: Block, state: u32) -> bool {
-        let Some(dead) = self.own(block) else { return false };
+        let Some(before) = self.own(block) else { return false };
         let word = block.word(reader::STATE);
-        // The state that a dead reader has left says that somebody reads there.
-        let taken = claim(word, reader::PARKED, state) || (dead && claim(word, reader::CLAIMED, state));
-        if !taken {
+        let dead = before != 0;
+        // The state that a dead reader has left says that somebody reads there, or is about to.
+        let taken = claim(word, reader::PARKED, state)
+            || (dead && self.view.is_settled(&self.lease, block) && claim(word, reader::CLAIMED, state));
+        if !taken && dead && word.load(Ordering::Acquire) == reader::CLAIMED {
+            // For whoever tries again.
+            let _ = claim(block.word(reader::OWNER), self.lease.token(), before);
+        } else if !taken {
+            if dead {
+                // It was only about to join, and holds nothing.
+                let _ = claim(word, reader::JOINING, reader::FREE);
+            }
             self.disown(block);
         }
         taken

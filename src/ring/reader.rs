@@ -135,7 +135,7 @@ where
             return self.not_yet(entry.stamp()).map(|()| None);
         }
         if STRAIGHT && !self.is_expected(entry) {
-            return self.next_elsewhere(entry);
+            return self.next_elsewhere();
         }
         if !STRAIGHT {
             self.locate(entry)?;
@@ -146,7 +146,12 @@ where
     /// The next record, where it does not simply follow the last one.
     #[cold]
     #[inline(never)]
-    fn next_elsewhere(&mut self, entry: Entry) -> Result<Option<RecordRef<'_>>, ReadError> {
+    fn next_elsewhere(&mut self) -> Result<Option<RecordRef<'_>>, ReadError> {
+        // Looked at again, so that the first look stays in registers. On a lease that lends, what is committed stays.
+        let entry = self.entry();
+        if entry.stamp() != low(self.next) {
+            return self.not_yet(entry.stamp()).map(|()| None);
+        }
         self.locate(entry)?;
         Ok(Some(self.lend(entry.extent())))
     }

@@ -9,15 +9,17 @@ use fabric_mq::{Ticks, WriteError};
 use crate::messages::{Messages, Sum};
 use crate::queue::{Inlet, Outlet, Queue};
 use crate::registry::{Kind, Rows};
-use crate::results::{OURS, OURS_ARRAYS, OURS_DRAINED, OURS_IN_BATCHES};
+use crate::results::{OURS, OURS_ARRAYS, OURS_ARRAYS_DRAINED, OURS_DRAINED, OURS_IN_BATCHES};
 
 pub fn register<const N: usize>(rows: &mut Rows) {
     rows.pipe::<N, OneByOne>(OURS, Kind::Ours);
     rows.pipe::<N, Arrays>(OURS_ARRAYS, Kind::Ours);
     rows.pipe::<N, Drained>(OURS_DRAINED, Kind::Ours);
+    rows.pipe::<N, DrainedArrays>(OURS_ARRAYS_DRAINED, Kind::Ours);
     rows.pipe_batches::<N, Drained>(OURS_IN_BATCHES, Kind::Ours);
     rows.broadcast::<N, OneByOne>(OURS, Kind::Ours);
     rows.broadcast::<N, Drained>(OURS_DRAINED, Kind::Ours);
+    rows.broadcast::<N, DrainedArrays>(OURS_ARRAYS_DRAINED, Kind::Ours);
     rows.broadcast_batches::<N, Drained>(OURS_IN_BATCHES, Kind::Ours);
     rows.funnel::<N, Shared<false>>(OURS, Kind::Ours);
     rows.funnel::<N, Shared<true>>(OURS_DRAINED, Kind::Ours);
@@ -29,6 +31,8 @@ type OneByOne = Fabric<false, false>;
 type Arrays = Fabric<false, true>;
 /// Read by `Reader::for_each`.
 type Drained = Fabric<true, false>;
+/// Both.
+type DrainedArrays = Fabric<true, true>;
 
 /// A ring with one writer and as many readers as the workload has.
 struct Fabric<const DRAINED: bool, const ARRAYS: bool> {

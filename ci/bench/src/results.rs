@@ -10,6 +10,8 @@ pub const OURS: &str = "fabric-mq";
 pub const OURS_ARRAYS: &str = "fabric-mq, arrays";
 /// The first, read by a call that takes what waits.
 pub const OURS_DRAINED: &str = "fabric-mq, for_each";
+/// Both.
+pub const OURS_ARRAYS_DRAINED: &str = "fabric-mq, arrays, for_each";
 /// Written in batches and read by that call.
 pub const OURS_IN_BATCHES: &str = "fabric-mq, batches";
 

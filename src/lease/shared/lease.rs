@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code, reason = "leases promise that their bytes are valid")]
 
+use super::files::Files;
 use super::identity::Identity;
 use super::layout::{DEADLINE_AT, HEADER, TERM_AT};
-use super::pool::Files;
 use super::term::{RIGHT, STATE, State, Term, Terms};
 use crate::error::{LeaseError, Unfit};
 use crate::lease::{Lease, Role, Trust, Untrusted};

@@ -29,6 +29,7 @@
 //! itself, its holder is gone when both are. The child's copy of the lease does nothing when it is dropped; the child must
 //! not write through it.
 
+mod files;
 mod identity;
 mod layout;
 mod lease;
