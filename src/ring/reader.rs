@@ -132,6 +132,9 @@ where
     pub fn next(&mut self) -> Result<Option<RecordRef<'_>>, ReadError> {
         let entry = self.entry();
         if entry.stamp() != low(self.next) {
+            if STRAIGHT && self.is_waiting(entry.stamp()) {
+                return Ok(None);
+            }
             return self.not_yet(entry.stamp()).map(|()| None);
         }
         if STRAIGHT && !self.is_expected(entry) {
@@ -230,6 +233,16 @@ where
             #[allow(clippy::cast_possible_truncation, reason = "at most max")]
             None => Ok(last.wrapping_sub(first) as usize),
         }
+    }
+
+    /// Whether there is still no record, and nothing to tell: what a reader that polls comes by each time, laid out so that
+    /// the processor runs ahead of it, to the record that it will find.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "each poll in vain")]
+    fn is_waiting(&self, stamp: u32) -> bool {
+        stamp == self.view.stale(self.next)
+            && self.block.word(reader::PROGRESS).load(Ordering::Relaxed) == low(self.next)
+            && self.ring.ring().lease.check().is_ok()
     }
 
     /// There is no record yet: tell the writer how far we are, so that it can never wait for a reader that waits for it.

@@ -276,6 +276,8 @@ impl<C: Clock, T: Trust> SharedPool<C, T> {
         let files = self.files(id);
         let (file, identity) = self.open_lease(&files, name)?;
         let hold = match files.hold() {
+            // Whoever removes a lease takes its own name away before the holder's.
+            Err(LeaseError::Unknown) if !file.is_linked()? => return Err(LeaseError::Unknown),
             Err(LeaseError::Unknown) => return Err(LeaseError::Unfit(Unfit::NotALease)),
             other => other?,
         };
