@@ -45,6 +45,7 @@
 //! | [`partition`] | a ring with its number and what it does when it is full |
 //! | [`topic`] | a set of partitions under a name; with an allocator and without |
 //! | [`producer`], [`consumer`] | who sends and who reads; [`offset`]: how far a group has come; [`uri`]: where a topic is |
+//! | [`group`] | who of a group reads which partition |
 //!
 //! # What is promised
 //! - What `send` or `write` returned `Ok` for is in the log, in order per partition; what was under way when its writer

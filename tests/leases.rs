@@ -1063,9 +1063,11 @@ fn a_dead_reader_is_not_believed_while_a_writer_asks() {
     let agent = |token| Seen { memory: &memory, token };
     let set_gate = |value: u32| {
         #[allow(unsafe_code, reason = "a word of the format")]
-        // SAFETY: inside the memory, aligned; touched by atomics only.
-        unsafe { memory.base().add(GATE).cast::<std::sync::atomic::AtomicU32>().as_ref() }
-            .store(value, std::sync::atomic::Ordering::Release);
+        // SAFETY: inside the memory.
+        let word = unsafe { memory.base().add(GATE) }.cast::<std::sync::atomic::AtomicU32>();
+        #[allow(unsafe_code, reason = "a word of the format")]
+        // SAFETY: aligned; touched by atomics only, for as long as the memory lives.
+        unsafe { word.as_ref() }.store(value, std::sync::atomic::Ordering::Release);
     };
     let ring: Ring<_> = Ring::format(agent(7), config).unwrap();
     let mut writer = Writer::claim(&ring).unwrap();

@@ -37,7 +37,5 @@
 //! ```
 
 mod assign;
-mod changes;
 
-pub use assign::{AssignError, Moves, assign};
-pub use changes::Changes;
+pub use assign::{AssignError, Changes, Moves, assign};
