@@ -656,7 +656,7 @@ fn a_peer_that_writes_anything_any_time_is_survived() {
             }
             stores
         });
-        let end = Instant::now() + Duration::from_secs(1).saturating_mul(scale().min(30) as u32);
+        let end = Instant::now() + Duration::from_secs(2).saturating_mul(scale().min(30) as u32);
         // On a busy machine the two may take turns for long: go on until the peer was met, within reason.
         let last = end + Duration::from_secs(60);
         while Instant::now() < end || (seen.errors == 0 || seen.records == 0) && Instant::now() < last {
