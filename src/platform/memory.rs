@@ -9,8 +9,8 @@
 use super::atomic::AtomicUsize;
 use super::block::FIXED;
 pub(crate) use super::block::{BLOCK, Block, Blocks};
-use super::racy;
 pub(crate) use super::slot::{Entry, Extent, MAX_LEN, SLOT, Slot, Slots};
+use super::{prefetch_for_write, racy};
 use core::ptr::NonNull;
 
 /// Bytes of a unit: payload positions count these.
@@ -18,6 +18,12 @@ pub(crate) const UNIT: usize = 8;
 
 /// Bytes ahead of a record from which on the writer asks for cache lines: four lines, which measured best.
 const OWN_AHEAD: usize = 256;
+
+/// Bytes of a cache line, or of a part of one.
+const LINE: usize = 64;
+
+/// Bytes whose lines the writer asks for at once: few enough to still be near when it comes to the last one.
+const OWN_AT_ONCE: usize = 4096;
 
 /// The bytes of a lease.
 #[derive(Clone, Copy)]
@@ -137,7 +143,7 @@ impl Bytes {
     #[allow(clippy::inline_always, reason = "one instruction")]
     pub(crate) fn own_soon(self, position: u32) {
         // At the ring's end this asks for what lies behind it, a few lines a lap: cheaper than to go round.
-        super::prefetch_for_write(self.start(position).as_ptr().wrapping_add(OWN_AHEAD));
+        prefetch_for_write(self.start(position).as_ptr().wrapping_add(OWN_AHEAD));
     }
 
     /// Copies `from` to `position` by ordinary stores.
@@ -150,7 +156,7 @@ impl Bytes {
     pub(crate) unsafe fn write_one(self, position: u32, from: &[u8]) {
         // SAFETY: source and target are valid for `from.len()` bytes (`holds`) and cannot overlap, since no reference to
         // bytes that nobody else touches can exist.
-        unsafe { copy(from.as_ptr(), self.start(position).as_ptr(), from.len()) };
+        unsafe { copy::<true>(from.as_ptr(), self.start(position).as_ptr(), from.len()) };
     }
 
     /// The same for microcontrollers that load words from any address: word by word in a few instructions, where the
@@ -175,7 +181,7 @@ impl Bytes {
         for part in parts {
             // SAFETY: source and target are valid for the part's length (`holds`) and cannot overlap, since no reference
             // to bytes that nobody else touches can exist.
-            unsafe { copy(part.as_ptr(), to.as_ptr(), part.len()) };
+            unsafe { copy::<true>(part.as_ptr(), to.as_ptr(), part.len()) };
             // SAFETY: the end of the part is inside the record, or its end.
             to = unsafe { to.add(part.len()) };
         }
@@ -189,7 +195,7 @@ impl Bytes {
     pub(crate) unsafe fn read(self, position: u32, to: &mut [u8]) {
         let from = self.start(position);
         // SAFETY: both are valid for `to.len()` bytes (`holds`); `to` is exclusive, so they cannot overlap.
-        unsafe { copy(from.as_ptr(), to.as_mut_ptr(), to.len()) };
+        unsafe { copy::<false>(from.as_ptr(), to.as_mut_ptr(), to.len()) };
     }
 
     /// The bytes at `position`, in place.
@@ -248,13 +254,18 @@ impl Bytes {
 /// Copies `len` bytes. Records of up to 256 bytes are copied in place by moves of 16 bytes, the last ones overlapping: a
 /// call of `memcpy` costs more than such a copy.
 ///
+/// `INTO` the ring: its cache lines were last in the readers' caches or, as the ring goes round, in no near one. Of a large
+/// record all are asked for at once, ahead of the copy: a writer that fetches each only when it stores to it waits for little
+/// else. What is more, these come in while the commit of the record before still waits for its own line, which a reader that
+/// polls holds on to.
+///
 /// # Safety
 /// Both are valid for `len` bytes and do not overlap.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the length is often known at the call")]
 #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one copy in moves")]
-unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+unsafe fn copy<const INTO: bool>(from: *const u8, to: *mut u8, len: usize) {
     /// # Safety
     /// Both are valid for `N` bytes at `at`.
     #[inline(always)]
@@ -284,6 +295,13 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
                 }
             }
         } else if len <= 256 {
+            // Records of up to two lines find them here: the records before asked for them.
+            if INTO && len > 128 {
+                let last = len.wrapping_sub(1);
+                for at in [0, LINE, LINE * 2, last.min(LINE * 3), last] {
+                    prefetch_for_write(to.wrapping_add(at));
+                }
+            }
             moves::<64>(from, to, 0);
             if len > 128 {
                 moves::<64>(from, to, 64);
@@ -292,9 +310,33 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
                 }
             }
             moves::<64>(from, to, len.wrapping_sub(64));
+        } else if INTO {
+            copy_into(from, to, len);
         } else {
             core::ptr::copy_nonoverlapping(from, to, len);
         }
+    }
+}
+
+/// Copies a record of many cache lines into the ring.
+///
+/// # Safety
+/// Both are valid for `len` bytes and do not overlap.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cold]
+#[inline(never)]
+unsafe fn copy_into(from: *const u8, to: *mut u8, len: usize) {
+    let mut at = 0;
+    while at < len {
+        let piece = len.wrapping_sub(at).min(OWN_AT_ONCE);
+        let mut line = 0;
+        while line < piece {
+            prefetch_for_write(to.wrapping_add(at.wrapping_add(line)));
+            line = line.wrapping_add(LINE);
+        }
+        // SAFETY: `at + piece` is at most `len`, for which both are valid; they do not overlap.
+        unsafe { core::ptr::copy_nonoverlapping(from.add(at), to.add(at), piece) };
+        at = at.wrapping_add(piece);
     }
 }
 
@@ -304,7 +346,7 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
 /// Both are valid for `len` bytes and do not overlap.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[inline]
-unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+unsafe fn copy<const INTO: bool>(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
     unsafe { core::ptr::copy_nonoverlapping(from, to, len) };
 }

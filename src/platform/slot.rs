@@ -113,6 +113,12 @@ impl Slots {
         self.mask.wrapping_add(1)
     }
 
+    /// The stamp that the slot of `offset` holds while `offset` is not committed: the one of a lap before.
+    #[inline]
+    pub(crate) fn stale(self, offset: u32) -> u32 {
+        offset.wrapping_sub(self.count())
+    }
+
     #[inline]
     pub(crate) fn at(self, offset: u32) -> Slot {
         let index = (offset & self.mask) as usize;

@@ -71,8 +71,8 @@ impl<'w, P: RingRef> Batch<'w, P> {
             return self.write_elsewhere(tag, payload);
         }
         let spot = core.spot(payload.len());
-        core.fill_one(ring, spot, payload);
         self.left = self.left.wrapping_sub(1);
+        core.fill_one(ring, spot, payload);
         Ok(add(core, ring, spot, tag, self.first))
     }
 
@@ -147,7 +147,7 @@ fn add<L: Lease, K: Keep>(core: &mut Core, ring: &Ring<L, K>, spot: Spot, tag: u
     let slot = core.slot(offset);
     if offset == first {
         crate::platform::cold();
-        slot.store_as(entry, ring.view.stale(offset));
+        slot.store_as(entry, core.slots.stale(low(offset)));
     } else {
         slot.store(entry);
     }

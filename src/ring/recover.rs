@@ -64,7 +64,7 @@ impl View {
     /// The stamp that the slot of `offset` holds while `offset` is not committed: the one of a lap before.
     #[inline]
     pub(crate) fn stale(&self, offset: u64) -> u32 {
-        low(offset).wrapping_sub(self.geometry.slots())
+        self.slots.stale(low(offset))
     }
 
     /// Checks the entry that should be the one of `offset`.

@@ -46,7 +46,7 @@ pub(super) struct Pending<P: RingRef> {
 /// The writer's private state: small and without an address taken on the fast path, so that a loop keeps it in registers.
 #[derive(Clone, Copy)]
 pub(super) struct Core {
-    slots: Slots,
+    pub(super) slots: Slots,
     bytes: Bytes,
     /// The next record's offset; everything before it is committed or belongs to the batch under way.
     pub(super) next: u64,
@@ -212,7 +212,7 @@ impl Core {
     pub(super) const fn fits(&self, len: usize, left: u32) -> bool {
         // Never more than the largest record: see `find`.
         let room = self.edge.wrapping_sub(self.position) as usize;
-        left != 0 && len.wrapping_add(UNIT - 1) / UNIT <= room
+        left != 0 && units(len) <= room
     }
 
     /// The place of a payload that does.
@@ -220,8 +220,8 @@ impl Core {
     #[allow(clippy::inline_always, reason = "a few instructions of each write")]
     #[allow(clippy::cast_possible_truncation, reason = "at most 2^24")]
     pub(super) const fn spot(&self, len: usize) -> Spot {
-        let len = len as u32;
-        Spot { start: self.position, end: self.position.wrapping_add(units_of(len)), len, edge: self.edge }
+        let end = self.position.wrapping_add(units(len) as u32);
+        Spot { start: self.position, end, len: len as u32, edge: self.edge }
     }
 
     /// Finds the place for a payload that does not simply follow the last one, when everything up to the offset `committed`,
@@ -312,6 +312,13 @@ impl Core {
         ring.lease.clean(ring.view.slot_at(offset), SLOT);
         Offset::new(offset)
     }
+}
+
+/// Units of a payload of any length; what takes more than there can be only has to be told from what fits.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "two instructions of each write")]
+const fn units(len: usize) -> usize {
+    len.wrapping_add(UNIT - 1) / UNIT
 }
 
 /// The room there is for a record of `units`, and the offset before which nothing is needed.
