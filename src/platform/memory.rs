@@ -325,6 +325,7 @@ unsafe fn copy<const INTO: bool>(from: *const u8, to: *mut u8, len: usize) {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[cold]
 #[inline(never)]
+#[allow(clippy::multiple_unsafe_ops_per_block, reason = "one copy in pieces")]
 unsafe fn copy_into(from: *const u8, to: *mut u8, len: usize) {
     let mut at = 0;
     while at < len {

@@ -88,12 +88,12 @@ pub(crate) fn prefetch_for_write(at: *const u8) {
     // SAFETY: a prefetch neither faults nor changes anything, whatever the address; processors that do not know the
     // instruction take it for an empty one.
     unsafe {
-        core::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, nomem));
+        core::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     // SAFETY: as above.
     unsafe {
-        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, nomem));
+        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
     }
     let _ = at;
 }
