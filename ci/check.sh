@@ -26,10 +26,11 @@ USAGE="usage: ci/check.sh [PART [ARG]]
   loom            every interleaving of the small models
   tsan            the thread tests under ThreadSanitizer
   fuzz [SECONDS]  each fuzz target for so long (default 20)
+  hostile [SECONDS]  a process that rewrites a shared lease while it is read, for so long (default 10)
   bench [full]    the targets beside other queues; full: everything, into RESULTS.md"
 
 # In the order in which CI runs them: what fails soonest comes first.
-PARTS=(lint test features firmware size instructions loom tsan fuzz bench)
+PARTS=(lint test features firmware size instructions loom tsan fuzz hostile bench)
 
 # Bytes of flash the ring may add to a thumbv7m firmware at opt-level s.
 SIZE_BUDGET=3072
@@ -524,6 +525,18 @@ part_fuzz() {
         "$targets" "$(grouped "$runs")" "$seconds"
 }
 
+# ------------------------------------------------------------------------------------------------------------- hostile
+
+part_hostile() {
+    local seconds=${1:-10} rounds
+    [[ $seconds =~ ^[1-9][0-9]*$ ]] || usage
+    FABRIC_MQ_SECONDS=$seconds tested "peers for $seconds s" cargo test --release --test hostile_peer -- --nocapture
+    rounds="$(survived rounds)"
+    tested "lenders that must not compile" cargo test --doc Untrusted
+    printf 'hostile: %s rounds beside processes that rewrote the lease for %d s each, none crashed, hung or was misled\n' \
+        "$(grouped "$rounds")" "$seconds"
+}
+
 # --------------------------------------------------------------------------------------------------------------- bench
 
 part_bench() {
@@ -587,7 +600,7 @@ help | --help | -h)
     exit
     ;;
 all | lint | test | features | firmware | size | loom | tsan) (($# <= 1)) || usage ;;
-fuzz | bench) (($# <= 2)) || usage ;;
+fuzz | hostile | bench) (($# <= 2)) || usage ;;
 instructions) [[ $# == 1 || ($# == 2 && $2 == --bless) ]] || usage ;;
 *) usage ;;
 esac

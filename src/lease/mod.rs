@@ -61,7 +61,46 @@ pub struct Exclusive;
 #[non_exhaustive]
 pub struct Cooperative;
 
-/// Others may write anything at any time. Records are copied out and checked; no reference to the bytes is ever formed.
+/// Others may write anything at any time. Records are copied out and checked; no reference to the bytes is ever formed: what
+/// would lend them does not exist.
+///
+/// ```
+/// # use fabric_mq::lease::{Cooperative, Lease};
+/// # use fabric_mq::ring::{Reader, Ring, Writer};
+/// fn lent<L: Lease<Trust = Cooperative>>(ring: &Ring<L>, reader: &mut Reader<&Ring<L>>, writer: &mut Writer<&Ring<L>>) {
+///     let _ = reader.next();
+///     let _ = reader.for_each(1, |_| ());
+///     let _ = writer.reserve(1);
+/// }
+/// ```
+/// ```compile_fail,E0599
+/// # use fabric_mq::lease::{Lease, Untrusted};
+/// # use fabric_mq::ring::{Reader, Ring};
+/// fn lent<L: Lease<Trust = Untrusted>>(reader: &mut Reader<&Ring<L>>) {
+///     let _ = reader.next();
+/// }
+/// ```
+/// ```compile_fail,E0599
+/// # use fabric_mq::lease::{Lease, Untrusted};
+/// # use fabric_mq::ring::{Reader, Ring};
+/// fn lent<L: Lease<Trust = Untrusted>>(reader: &mut Reader<&Ring<L>>) {
+///     let _ = reader.for_each(1, |_| ());
+/// }
+/// ```
+/// ```compile_fail,E0599
+/// # use fabric_mq::lease::{Lease, Untrusted};
+/// # use fabric_mq::ring::{Ring, Writer};
+/// fn lent<L: Lease<Trust = Untrusted>>(writer: &mut Writer<&Ring<L>>) {
+///     let _ = writer.reserve(1);
+/// }
+/// ```
+/// ```
+/// # use fabric_mq::lease::{Lease, Untrusted};
+/// # use fabric_mq::ring::{Reader, Ring};
+/// fn copied<L: Lease<Trust = Untrusted>>(reader: &mut Reader<&Ring<L>>, buffer: &mut [u8]) {
+///     let _ = reader.copy_next(buffer);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Untrusted;
