@@ -78,7 +78,7 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
     /// # Errors
     /// [`SendError::Full`] or [`SendError::TimedOut`] as the topic's policy says; [`SendError::TooLarge`];
     /// [`SendError::Topic`] if the topic is unknown or was deleted; [`SendError::Lease`] if the partition's lease has
-    /// ended; [`SendError::Corrupt`]. Nothing was sent then, and the next send goes to the next partition.
+    /// ended; [`SendError::ReadOnly`] if the topic was opened to be read; [`SendError::Corrupt`]. Nothing was sent then, and the next send goes to the next partition.
     pub fn send(&mut self, topics: &S, payload: &[u8]) -> Result<SendReceipt, SendError> {
         self.with_topic(topics, |topic, next| {
             let number = turn(next, topic);
@@ -266,6 +266,7 @@ fn settle<H: Hold>(
 fn refusal<H: Hold>(partition: &Partition<H>, error: AppendError) -> SendError {
     let partition = partition.number();
     match error {
+        AppendError::ReadOnly => SendError::ReadOnly { partition },
         AppendError::TimedOut => SendError::TimedOut { partition },
         AppendError::Write(WriteError::Full) => SendError::Full { partition },
         AppendError::Write(WriteError::TooLarge { len, max }) => SendError::TooLarge { partition, len, max },
@@ -318,6 +319,11 @@ pub enum SendError {
         /// How many there are.
         partitions: u32,
     },
+    /// The topic was opened to be read: somebody else writes to it.
+    ReadOnly {
+        /// Which partition.
+        partition: u32,
+    },
     /// There was no room for as long as the policy waits.
     TimedOut {
         /// Which partition.
@@ -356,6 +362,10 @@ impl fmt::Display for SendError {
             Self::NoSuchPartition { partition, partitions } => {
                 write!(f, "there is no partition {partition}: the topic has {partitions}, numbered from 0")
             }
+            Self::ReadOnly { partition } => write!(
+                f,
+                "partition {partition} was opened to be read: send where its writer is, or take the writer's place over (TopicManager::promote) once that one is gone"
+            ),
             Self::TimedOut { partition } => write!(
                 f,
                 "partition {partition} was full for as long as its policy waits: let its consumers go on, or wait longer"

@@ -35,6 +35,17 @@ pub trait Pool {
     /// [`LeaseError::Expired`] or [`LeaseError::Revoked`] if it has ended.
     fn attach(&self, id: LeaseId) -> Result<Self::Lease, LeaseError>;
 
+    /// Reaches a lease that somebody else holds, or held, to read what is in it: its [`role`](Lease::role) is
+    /// [`Reader`](super::Role::Reader). The holder may change meanwhile.
+    ///
+    /// # Errors
+    /// [`LeaseError::Unsupported`] if leases of this pool have one holder and nobody else;
+    /// [`LeaseError::Unknown`] if there is none of this id, or the way in which it has ended.
+    fn join(&self, id: LeaseId) -> Result<Self::Lease, LeaseError> {
+        let _ = id;
+        Err(LeaseError::Unsupported)
+    }
+
     /// Moves the end of a lease to `ttl` from now, and answers when that is. Never moves it forward in time.
     ///
     /// # Errors

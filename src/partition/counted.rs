@@ -4,6 +4,7 @@ use super::hold::{AnyRing, Hold, sealed};
 use super::{FullPolicy, Log, Partition};
 use crate::error::WriteError;
 use crate::lease::Lease;
+use crate::platform::later::Later;
 use crate::ring::{Keep, Overwrite, Retain, Ring};
 use alloc::sync::Arc;
 use core::fmt;
@@ -41,6 +42,25 @@ impl<L: Lease> Partition<Counted<L>> {
         Ok(Self { number, full, log })
     }
 
+    /// Leaves the ring's writer's place to somebody else. Allocates.
+    pub(crate) fn read(ring: AnyRing<L>, number: u32, full: FullPolicy) -> Self {
+        let log = match ring {
+            AnyRing::Retain(ring) => Log::ReadRetain { ring: Arc::new(ring), writer: Later::new() },
+            AnyRing::Overwrite(ring) => Log::ReadOverwrite { ring: Arc::new(ring), writer: Later::new() },
+        };
+        Self { number, full, log }
+    }
+
+    /// Takes the writer's place where it was left to somebody else, with that one's ring as its present holder has it.
+    /// Answers `false`, and gives it back, if somebody else in this process was faster. Allocates.
+    pub(crate) fn promote(&self, by: Self) -> bool {
+        match (&self.log, by.log) {
+            (Log::ReadRetain { writer: place, .. }, Log::Retain { writer, .. }) => place.put(writer),
+            (Log::ReadOverwrite { writer: place, .. }, Log::Overwrite { writer, .. }) => place.put(writer),
+            _ => false,
+        }
+    }
+
     /// Gives the ring up, but not what is in it, if nobody else holds it.
     pub(crate) fn detach(self) {
         let lease = match self.log {
@@ -52,6 +72,8 @@ impl<L: Lease> Partition<Counted<L>> {
                 drop(writer);
                 lease_of(ring)
             }
+            Log::ReadRetain { ring, .. } => lease_of(ring),
+            Log::ReadOverwrite { ring, .. } => lease_of(ring),
         };
         if let Some(lease) = lease {
             lease.detach();

@@ -117,8 +117,8 @@ impl<H: Hold> Cursor<H> {
     /// Takes the group's place, where it stood before or at the oldest record.
     pub(crate) fn join(partition: &Partition<H>, group: &Name) -> Result<Self, JoinError> {
         match &partition.log {
-            Log::Retain { ring, .. } => Pair::join(ring, group).map(Self::Retain),
-            Log::Overwrite { ring, .. } => Pair::join(ring, group).map(Self::Overwrite),
+            Log::Retain { ring, .. } | Log::ReadRetain { ring, .. } => Pair::join(ring, group).map(Self::Retain),
+            Log::Overwrite { ring, .. } | Log::ReadOverwrite { ring, .. } => Pair::join(ring, group).map(Self::Overwrite),
         }
     }
 
@@ -215,7 +215,7 @@ impl<H: Hold> Partition<H> {
     /// Records that a group has not released; all there are if it was never here. Walks the readers' places and the slots
     /// not noted yet.
     pub(crate) fn lag(&self, group: &Name) -> u64 {
-        on!(&self.log, ring, _writer => {
+        on!(&self.log, ring => {
             let ring = RingRef::ring(ring);
             let place = ring.readers().find(|reader| reader.name == *group);
             place.map_or_else(|| ring.tail().value().saturating_sub(ring.head().value()), |place| place.lag)
@@ -224,7 +224,7 @@ impl<H: Hold> Partition<H> {
 
     /// Removes the place of a group that has no consumer; answers whether there was one.
     pub(crate) fn forget(&self, group: &Name) -> Result<bool, JoinError> {
-        on!(&self.log, ring, _writer => RingRef::ring(ring).forget(group.as_str()))
+        on!(&self.log, ring => RingRef::ring(ring).forget(group.as_str()))
     }
 }
 

@@ -3,12 +3,14 @@
 //! Many producers may append at the same time; each group of consumers reads at its own pace. Nothing here allocates
 //! once a partition exists.
 
-/// Runs an expression on the ring and the writer, whatever kind they are.
+/// Runs an expression on the ring, whatever kind it is.
 macro_rules! on {
-    ($log:expr, $ring:ident, $writer:ident => $body:expr) => {
+    ($log:expr, $ring:ident => $body:expr) => {
         match $log {
-            $crate::partition::Log::Retain { ring: $ring, writer: $writer } => $body,
-            $crate::partition::Log::Overwrite { ring: $ring, writer: $writer } => $body,
+            $crate::partition::Log::Retain { ring: $ring, .. }
+            | $crate::partition::Log::ReadRetain { ring: $ring, .. } => $body,
+            $crate::partition::Log::Overwrite { ring: $ring, .. }
+            | $crate::partition::Log::ReadOverwrite { ring: $ring, .. } => $body,
         }
     };
 }
@@ -40,12 +42,13 @@ pub use policy::{FullPolicy, Outcome};
 
 use crate::error::WriteError;
 use crate::lease::Lease;
+use crate::platform::later::Later;
 use crate::platform::relax;
 use crate::ring::{Keep, Ring, RingRef, SharedWriter};
 use crate::types::{LeaseId, Offset, Ticks};
 use core::fmt;
 
-/// A numbered log with the writer's place taken.
+/// A numbered log, with the writer's place taken or, where somebody else writes, without.
 pub struct Partition<H: Hold> {
     number: u32,
     full: FullPolicy,
@@ -53,8 +56,24 @@ pub struct Partition<H: Hold> {
 }
 
 pub(crate) enum Log<H: Hold> {
-    Retain { ring: H::Retain, writer: SharedWriter<H::Retain> },
-    Overwrite { ring: H::Overwrite, writer: SharedWriter<H::Overwrite> },
+    Retain {
+        ring: H::Retain,
+        writer: SharedWriter<H::Retain>,
+    },
+    Overwrite {
+        ring: H::Overwrite,
+        writer: SharedWriter<H::Overwrite>,
+    },
+    /// Somebody else writes. Once its place was taken over, the writer has a ring of its own on the same bytes: the lease that
+    /// says so is not the one which is read by.
+    ReadRetain {
+        ring: H::Retain,
+        writer: Later<SharedWriter<H::Retain>>,
+    },
+    ReadOverwrite {
+        ring: H::Overwrite,
+        writer: Later<SharedWriter<H::Overwrite>>,
+    },
 }
 
 impl<H: Hold> Log<H> {
@@ -70,8 +89,17 @@ impl<H: Hold> Log<H> {
 /// Why a record was not appended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum AppendError {
+    /// The writer's place is not taken here.
+    ReadOnly,
     TimedOut,
     Write(WriteError),
+}
+
+impl From<WriteError> for AppendError {
+    #[inline]
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
 }
 
 impl<'m, L: Lease> Partition<Borrowed<'m, L>> {
@@ -82,6 +110,15 @@ impl<'m, L: Lease> Partition<Borrowed<'m, L>> {
             AnyRing::Overwrite(ring) => Log::overwrite(ring)?,
         };
         Ok(Self { number, full, log })
+    }
+
+    /// Leaves the writer's place of a ring in a table to somebody else.
+    pub(crate) fn borrow_to_read(ring: &'m AnyRing<L>, number: u32, full: FullPolicy) -> Self {
+        let log = match ring {
+            AnyRing::Retain(ring) => Log::ReadRetain { ring, writer: Later::new() },
+            AnyRing::Overwrite(ring) => Log::ReadOverwrite { ring, writer: Later::new() },
+        };
+        Self { number, full, log }
     }
 }
 
@@ -95,25 +132,35 @@ impl<H: Hold> Partition<H> {
     /// The oldest offset there is.
     #[must_use]
     pub fn head(&self) -> Offset {
-        on!(&self.log, ring, _writer => ring.ring().head())
+        on!(&self.log, ring => ring.ring().head())
     }
 
     /// The offset that the next record will have.
     #[must_use]
     pub fn tail(&self) -> Offset {
-        on!(&self.log, ring, _writer => ring.ring().tail())
+        on!(&self.log, ring => ring.ring().tail())
+    }
+
+    /// Whether the writer's place is taken here, so that records can be sent.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        match &self.log {
+            Log::Retain { .. } | Log::Overwrite { .. } => true,
+            Log::ReadRetain { writer, .. } => writer.get().is_some(),
+            Log::ReadOverwrite { writer, .. } => writer.get().is_some(),
+        }
     }
 
     /// The largest record it takes, in bytes with its envelope.
     #[must_use]
     pub fn max_record(&self) -> usize {
-        on!(&self.log, ring, _writer => ring.ring().max_record())
+        on!(&self.log, ring => ring.ring().max_record())
     }
 
     /// The lease that it lies in.
     #[must_use]
     pub fn lease(&self) -> &H::Lease {
-        on!(&self.log, ring, _writer => ring.ring().lease())
+        on!(&self.log, ring => ring.ring().lease())
     }
 
     /// The name of that lease in its pool.
@@ -125,30 +172,36 @@ impl<H: Hold> Partition<H> {
     /// How it stands. Walks the readers' places and the slots not noted yet.
     #[must_use]
     pub fn stats(&self) -> PartitionStats {
-        on!(&self.log, ring, _writer => stats(self.number, ring.ring()))
+        on!(&self.log, ring => stats(self.number, ring.ring()))
     }
 
     /// Appends a record. Waits only if the policy says so.
     pub(crate) fn append(&self, tag: u8, parts: &[&[u8]], now: impl Fn() -> Ticks) -> Result<Outcome, AppendError> {
         match self.write(tag, parts) {
             Ok(offset) => Ok(Outcome::Stored(offset)),
-            Err(WriteError::Full) => self.append_when_full(tag, parts, now),
-            Err(error) => Err(AppendError::Write(error)),
+            Err(AppendError::Write(WriteError::Full)) => self.append_when_full(tag, parts, now),
+            Err(error) => Err(error),
         }
     }
 
-    /// The writer, if nothing is overwritten: for those who know how many parts their records have, and how long some are.
+    /// The writer, if nothing is overwritten and its place was taken from the beginning: for those who know how many parts their
+    /// records have, and how long some are.
     #[inline]
     pub(crate) const fn retaining(&self) -> Option<&SharedWriter<H::Retain>> {
         match &self.log {
             Log::Retain { writer, .. } => Some(writer),
-            Log::Overwrite { .. } => None,
+            _ => None,
         }
     }
 
     #[inline(never)]
-    fn write(&self, tag: u8, parts: &[&[u8]]) -> Result<Offset, WriteError> {
-        on!(&self.log, _ring, writer => writer.write_parts(tag, parts))
+    fn write(&self, tag: u8, parts: &[&[u8]]) -> Result<Offset, AppendError> {
+        Ok(match &self.log {
+            Log::Retain { writer, .. } => writer.write_parts(tag, parts)?,
+            Log::Overwrite { writer, .. } => writer.write_parts(tag, parts)?,
+            Log::ReadRetain { writer, .. } => writer.get().ok_or(AppendError::ReadOnly)?.write_parts(tag, parts)?,
+            Log::ReadOverwrite { writer, .. } => writer.get().ok_or(AppendError::ReadOnly)?.write_parts(tag, parts)?,
+        })
     }
 
     /// Goes on with a record that there was no room for, as the policy says.
@@ -172,8 +225,8 @@ impl<H: Hold> Partition<H> {
             step = step.saturating_add(1);
             match self.write(tag, parts) {
                 Ok(offset) => return Ok(Outcome::Stored(offset)),
-                Err(WriteError::Full) => {}
-                Err(error) => return Err(AppendError::Write(error)),
+                Err(AppendError::Write(WriteError::Full)) => {}
+                Err(error) => return Err(error),
             }
         }
         Err(AppendError::TimedOut)

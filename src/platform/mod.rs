@@ -6,6 +6,7 @@
 mod block;
 pub mod clock;
 pub(crate) mod cursor;
+pub(crate) mod later;
 pub(crate) mod lock;
 #[cfg_attr(loom, path = "memory_loom.rs")]
 pub(crate) mod memory;

@@ -1,9 +1,10 @@
 //! Topics without an allocator.
 
 use super::{TopicConfig, TopicError, TopicRef, Topics, attach_ring, format_ring, sealed};
+use crate::error::WriteError;
 use crate::lease::{Lease, Pool};
 use crate::name::{self, MAX_TOPIC_NAME};
-use crate::partition::{AnyRing, Borrowed, Partition};
+use crate::partition::{AnyRing, Borrowed, FullPolicy, Partition};
 use crate::platform::clock::Clock;
 use crate::types::Ticks;
 use core::fmt;
@@ -211,12 +212,30 @@ impl<'m, L: Lease, C, const T: usize, const P: usize> StaticTopics<'m, L, C, T, 
     /// # Errors
     /// [`TopicError::Writer`] if one cannot be had: another `StaticTopics` works on the table, or its end is damaged.
     pub fn new(rings: &'m StaticRings<L, T, P>, clock: C) -> Result<Self, TopicError> {
+        Self::over(rings, clock, Partition::borrow)
+    }
+
+    /// Leaves the writers' places of all topics in the table to somebody else, who shares their leases: another core, another
+    /// process. Consumers work on them; sending is refused ([`SendError::ReadOnly`](crate::producer::SendError::ReadOnly)).
+    /// Whoever is to write later makes a [`new`](Self::new) one of the same table then; consumers go on with either.
+    ///
+    /// # Errors
+    /// [`TopicError::TopicsFull`] cannot come of a table of this type.
+    pub fn reading(rings: &'m StaticRings<L, T, P>, clock: C) -> Result<Self, TopicError> {
+        Self::over(rings, clock, |ring, number, full| Ok(Partition::borrow_to_read(ring, number, full)))
+    }
+
+    fn over(
+        rings: &'m StaticRings<L, T, P>,
+        clock: C,
+        open: impl Fn(&'m AnyRing<L>, u32, FullPolicy) -> Result<Partition<Borrowed<'m, L>>, WriteError>,
+    ) -> Result<Self, TopicError> {
         let mut topics = heapless::Vec::new();
         for entry in &rings.topics {
             let mut partitions = heapless::Vec::new();
             for (number, ring) in (0_u32..).zip(&entry.rings) {
                 let writer = |error| TopicError::Writer { partition: number, error };
-                let partition = Partition::borrow(ring, number, entry.config.full).map_err(writer)?;
+                let partition = open(ring, number, entry.config.full).map_err(writer)?;
                 partitions.push(partition).map_err(|_| TopicError::TopicsFull { limit: P })?;
             }
             let working = Working { name: &entry.name, config: &entry.config, partitions };

@@ -153,6 +153,103 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
         config: TopicConfig,
         leases: &[LeaseId],
     ) -> Result<TopicHandle<P::Lease>, TopicError> {
+        self.open_in(name, config, leases, |number, id| self.take_over(&config, number, id))
+    }
+
+    /// Opens a topic that somebody else writes, to be read: the leases of the pool are [joined](Pool::join), and the
+    /// writers' places are left alone. Consumers work on it as on any other topic, in groups that all who read it share;
+    /// sending is refused ([`SendError::ReadOnly`](crate::producer::SendError::ReadOnly)) until [`promote`](Self::promote).
+    /// The leases are given one for each partition in order; of the configuration the policies and the number of partitions
+    /// count.
+    ///
+    /// Allocates. Walks nothing.
+    ///
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use fabric_mq::clock::MachineClock;
+    /// use fabric_mq::consumer::Consumer;
+    /// use fabric_mq::lease::SharedPool;
+    /// use fabric_mq::producer::Producer;
+    /// use fabric_mq::topic::{TopicConfig, TopicManager};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("fabric-mq-join-{}", std::process::id()));
+    /// let clock = MachineClock::new();
+    /// let config = TopicConfig::new().with_partitions(1);
+    ///
+    /// // The process that writes.
+    /// let topics = TopicManager::with_pool(SharedPool::open(&path, clock.clone())?, clock.clone());
+    /// let lease = topics.create("events", config)?.partitions()[0].lease_id();
+    /// Producer::new("events").send(&topics, b"hello")?;
+    ///
+    /// // Another one, which was told the lease: by a registry, say (see `locator`).
+    /// let other = TopicManager::with_pool(SharedPool::open(&path, clock.clone())?, clock);
+    /// other.join("events", config, &[lease])?;
+    /// let mut consumer = Consumer::new("events", "my-group");
+    /// consumer.assign(&[0]);
+    /// assert_eq!(consumer.poll(&other, 10)?[0].payload(), b"hello");
+    /// assert!(Producer::new("events").send(&other, b"from here").is_err());
+    /// # std::fs::remove_dir_all(&path)?;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach); [`TopicError::Lease`] with [`LeaseError::Unsupported`](crate::LeaseError::Unsupported) if
+    /// leases of this pool cannot be joined.
+    pub fn join(
+        &self,
+        name: &str,
+        config: TopicConfig,
+        leases: &[LeaseId],
+    ) -> Result<TopicHandle<P::Lease>, TopicError> {
+        self.open_in(name, config, leases, |number, id| {
+            let lease = self.shared.pool.join(id).map_err(|error| TopicError::Lease { partition: number, error })?;
+            Ok(Partition::read(attach_ring(lease, &config, number)?, number, config.full))
+        })
+    }
+
+    /// Takes the writers' places of a topic that was opened to be read, once whoever had them is gone: the pool proves that
+    /// (a shared one by the kernel's locks), and hands the leases on under a higher epoch. Consumers read on meanwhile, and
+    /// from here on records can be sent. What is writable already stays so.
+    ///
+    /// Allocates. Walks at most all slots of each partition. A topic that was promoted takes a few more steps a record than one
+    /// that was created or attached to.
+    ///
+    /// # Errors
+    /// [`TopicError::Lease`] with [`LeaseError::InUse`](crate::LeaseError::InUse) while a writer lives;
+    /// [`TopicError::Attach`], [`TopicError::Writer`]; [`TopicError::Unknown`]. No place is taken then.
+    pub fn promote(&self, name: &str) -> Result<(), TopicError> {
+        let topic = self.open(name)?;
+        let mut taken = Vec::new();
+        let to_read = || topic.partitions().iter().filter(|partition| !partition.is_writable());
+        for partition in to_read() {
+            let number = partition.number();
+            match self.take_over(&topic.config, number, partition.lease_id()) {
+                Ok(with_writer) => taken.push((partition, with_writer)),
+                Err(error) => {
+                    taken.into_iter().for_each(|(_, with_writer)| with_writer.detach());
+                    return Err(error);
+                }
+            }
+        }
+        for (partition, with_writer) in taken {
+            // Nobody was faster: the lease has one holder at a time.
+            partition.promote(with_writer);
+        }
+        Ok(())
+    }
+
+    /// Enters a topic of which `open` opens the partitions. If one cannot be opened, those before it are given up again.
+    fn open_in(
+        &self,
+        name: &str,
+        config: TopicConfig,
+        leases: &[LeaseId],
+        open: impl Fn(u32, LeaseId) -> Result<Partition<Counted<P::Lease>>, TopicError>,
+    ) -> Result<TopicHandle<P::Lease>, TopicError> {
         self.vacant(name, &config)?;
         let given = u32::try_from(leases.len()).unwrap_or(u32::MAX);
         if given < config.partitions {
@@ -162,32 +259,32 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
             return Err(TopicError::Leases { given, partitions: config.partitions });
         }
         let mut partitions = Vec::new();
-        let done =
-            self.take_over(&config, leases, &mut partitions).and_then(|()| self.enter(name, config, &mut partitions));
+        let opened = (0_u32..).zip(leases).try_for_each(|(number, id)| {
+            partitions.push(open(number, *id)?);
+            Ok(())
+        });
+        let done = opened.and_then(|()| self.enter(name, config, &mut partitions));
         if done.is_err() {
             partitions.into_iter().for_each(Partition::detach);
         }
         done
     }
 
-    /// Opens the partitions in leases, up to the first one that cannot be opened.
+    /// Becomes the holder of a lease, and takes the writer's place of the partition in it.
     fn take_over(
         &self,
         config: &TopicConfig,
-        leases: &[LeaseId],
-        partitions: &mut Vec<Partition<Counted<P::Lease>>>,
-    ) -> Result<(), TopicError> {
-        for (number, id) in (0_u32..).zip(leases) {
-            let lease = self.shared.pool.attach(*id).map_err(|error| TopicError::Lease { partition: number, error })?;
-            let ring = attach_ring(lease, config, number)?;
-            partitions.push(Partition::own(ring, number, config.full).map_err(|(lease, error)| {
-                if let Some(lease) = lease {
-                    lease.detach();
-                }
-                TopicError::Writer { partition: number, error }
-            })?);
-        }
-        Ok(())
+        number: u32,
+        id: LeaseId,
+    ) -> Result<Partition<Counted<P::Lease>>, TopicError> {
+        let lease = self.shared.pool.attach(id).map_err(|error| TopicError::Lease { partition: number, error })?;
+        let ring = attach_ring(lease, config, number)?;
+        Partition::own(ring, number, config.full).map_err(|(lease, error)| {
+            if let Some(lease) = lease {
+                lease.detach();
+            }
+            TopicError::Writer { partition: number, error }
+        })
     }
 
     /// The topic of this name.
@@ -199,7 +296,8 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
     }
 
     /// Deletes a topic: its memory is taken back from the pool's view at once, and freed when nobody uses it any more.
-    /// Producers and consumers are told at their next call.
+    /// Producers and consumers are told at their next call. Of a topic that was opened to be read, what others write stays
+    /// as it is.
     ///
     /// # Errors
     /// [`TopicError::Unknown`] if there is none of this name.
@@ -207,8 +305,10 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
         let topic = self.shared.topics.with(|topics| topics.remove(name)).ok_or(TopicError::Unknown)?;
         topic.0.deleted.store(1, Ordering::Relaxed);
         for partition in topic.partitions() {
-            // A lease that the pool no longer knows has ended anyway.
-            let _ = self.shared.pool.revoke(partition.lease_id());
+            if partition.is_writable() {
+                // A lease that the pool no longer knows has ended anyway.
+                let _ = self.shared.pool.revoke(partition.lease_id());
+            }
         }
         Ok(())
     }

@@ -376,6 +376,11 @@ impl<C: Clock, T: Trust> Pool for SharedPool<C, T> {
         self.take_over(id, None)
     }
 
+    /// The method of the same name of the pool itself, for which the trait need not be in scope.
+    fn join(&self, id: LeaseId) -> Result<Self::Lease, LeaseError> {
+        self.read(id, None)
+    }
+
     fn renew(&self, id: LeaseId, ttl: Ticks) -> Result<Ticks, LeaseError> {
         let now = self.clock.now();
         self.with_terms(id, now, |terms| terms.renew(now, ttl))

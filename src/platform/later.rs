@@ -1,0 +1,69 @@
+//! A value that is put in its place once, later, by whoever comes first; reading it takes one load.
+
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
+
+/// A place for a value. Where there is no allocator it stays empty: nothing is put there.
+#[cfg(feature = "std")]
+#[allow(clippy::disallowed_types, reason = "the seam itself")]
+pub(crate) struct Later<T>(std::sync::OnceLock<Box<T>>);
+
+/// A place for a value. Where there is no allocator it stays empty: nothing is put there.
+#[cfg(all(feature = "alloc", not(feature = "std")))]
+#[allow(clippy::disallowed_types, reason = "the seam itself")]
+pub(crate) struct Later<T>(spin::once::Once<Box<T>>);
+
+/// A place for a value. Where there is no allocator it stays empty: nothing is put there.
+#[cfg(not(feature = "alloc"))]
+pub(crate) struct Later<T>(core::marker::PhantomData<T>);
+
+#[cfg(feature = "std")]
+#[allow(clippy::disallowed_types, reason = "the seam itself")]
+impl<T> Later<T> {
+    pub(crate) const fn new() -> Self {
+        Self(std::sync::OnceLock::new())
+    }
+
+    /// Puts a value in its place; answers whether it was empty. Allocates.
+    pub(crate) fn put(&self, value: T) -> bool {
+        self.0.set(Box::new(value)).is_ok()
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get().map(|boxed| &**boxed)
+    }
+}
+
+#[cfg(all(feature = "alloc", not(feature = "std")))]
+#[allow(clippy::disallowed_types, reason = "the seam itself")]
+impl<T> Later<T> {
+    pub(crate) const fn new() -> Self {
+        Self(spin::once::Once::new())
+    }
+
+    /// Puts a value in its place; answers whether it was empty. Allocates.
+    pub(crate) fn put(&self, value: T) -> bool {
+        let mut empty = false;
+        self.0.call_once(|| {
+            empty = true;
+            Box::new(value)
+        });
+        empty
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get().map(|boxed| &**boxed)
+    }
+}
+
+#[cfg(not(feature = "alloc"))]
+impl<T> Later<T> {
+    pub(crate) const fn new() -> Self {
+        Self(core::marker::PhantomData)
+    }
+
+    #[allow(clippy::unused_self, reason = "as the other ones")]
+    pub(crate) const fn get(&self) -> Option<&T> {
+        None
+    }
+}
