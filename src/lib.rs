@@ -46,6 +46,7 @@
 //! | [`topic`] | a set of partitions under a name; with an allocator and without |
 //! | [`producer`], [`consumer`] | who sends and who reads; [`offset`]: how far a group has come; [`uri`]: where a topic is |
 //! | [`group`] | who of a group reads which partition |
+//! | [`locator`] | from a topic's address to its leases, for whoever shares memory |
 //!
 //! # What is promised
 //! - What `send` or `write` returned `Ok` for is in the log, in order per partition; what was under way when its writer
@@ -76,6 +77,7 @@ pub mod consumer;
 mod error;
 pub mod group;
 pub mod lease;
+pub mod locator;
 pub mod message;
 mod name;
 pub mod offset;
@@ -94,4 +96,4 @@ pub use name::{MAX_NAME, MAX_TOPIC_NAME, Name};
 #[cfg(loom)]
 pub use platform::LoomMemory;
 pub use platform::clock;
-pub use types::{Epoch, LeaseId, Offset, Ticks};
+pub use types::{Epoch, Generation, LeaseId, Offset, Ticks};

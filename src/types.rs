@@ -47,6 +47,11 @@ number! {
 }
 
 number! {
+    /// How often something was published: it rises each time, and the lower one is refused.
+    Generation(u32)
+}
+
+number! {
     /// The name of a piece of leased memory in its pool.
     LeaseId(u128)
 }

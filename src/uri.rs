@@ -40,6 +40,11 @@ impl<'a> Uri<'a> {
         Ok(Self { pool, topic, partition: None })
     }
 
+    /// The address of a topic whose names were checked.
+    pub(crate) const fn checked(pool: &'a str, topic: &'a str) -> Self {
+        Self { pool, topic, partition: None }
+    }
+
     /// The address of one of its partitions.
     #[must_use]
     pub const fn with_partition(self, partition: u32) -> Self {

@@ -34,7 +34,7 @@ pub(crate) struct Superblock {
 
 /// Feeds the four little-endian bytes of `word` to a CRC-32C (Castagnoli), bit by bit: that is done to 60 bytes once per
 /// attach, where a table would cost more than it saves.
-pub(super) const fn feed(mut crc: u32, word: u32) -> u32 {
+pub(crate) const fn feed(mut crc: u32, word: u32) -> u32 {
     // Bits go in from the lowest one on, so all four bytes can go in at once.
     crc ^= word;
     let mut bits = 32_u32;

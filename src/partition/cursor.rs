@@ -118,7 +118,9 @@ impl<H: Hold> Cursor<H> {
     pub(crate) fn join(partition: &Partition<H>, group: &Name) -> Result<Self, JoinError> {
         match &partition.log {
             Log::Retain { ring, .. } | Log::ReadRetain { ring, .. } => Pair::join(ring, group).map(Self::Retain),
-            Log::Overwrite { ring, .. } | Log::ReadOverwrite { ring, .. } => Pair::join(ring, group).map(Self::Overwrite),
+            Log::Overwrite { ring, .. } | Log::ReadOverwrite { ring, .. } => {
+                Pair::join(ring, group).map(Self::Overwrite)
+            }
         }
     }
 

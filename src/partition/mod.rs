@@ -151,6 +151,18 @@ impl<H: Hold> Partition<H> {
         }
     }
 
+    /// How many records fit at the same time, if their bytes do.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        on!(&self.log, ring => ring.ring().slots())
+    }
+
+    /// How many bytes of records, with their envelopes, fit at the same time.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        on!(&self.log, ring => ring.ring().bytes())
+    }
+
     /// The largest record it takes, in bytes with its envelope.
     #[must_use]
     pub fn max_record(&self) -> usize {

@@ -24,13 +24,15 @@ impl View {
     }
 }
 
-fn memory_of<L: Lease>(lease: &L) -> Option<Memory> {
+/// The bytes of a lease, if they are aligned. Whoever makes views of them owns the lease, and keeps it for as long as it has
+/// them.
+pub(crate) fn memory_of<L: Lease>(lease: &L) -> Option<Memory> {
     if lease.base().as_ptr().align_offset(8) != 0 {
         return None;
     }
     #[allow(unsafe_code, reason = "the lease's promise, taken up in one place")]
-    // SAFETY: `Lease` promises valid bytes aligned to 8 for as long as the lease lives; the ring that is made of this
-    // view owns the lease, and every other view of it holds that ring ("kept").
+    // SAFETY: `Lease` promises valid bytes aligned to 8 for as long as the lease lives; what is made of this
+    // view (a ring, a registry) owns the lease, and every other view of it holds that owner ("kept").
     Some(unsafe { Memory::new(lease.base(), lease.len()) })
 }
 

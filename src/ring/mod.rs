@@ -53,6 +53,8 @@ mod recover;
 mod shared;
 mod writer;
 
+pub(crate) use format::memory_of;
+
 pub use batch::Batch;
 pub use config::{Keep, Overwrite, Retain, RingConfig};
 pub use grant::Grant;

@@ -220,7 +220,7 @@ impl<'m, L: Lease, C, const T: usize, const P: usize> StaticTopics<'m, L, C, T, 
     /// Whoever is to write later makes a [`new`](Self::new) one of the same table then; consumers go on with either.
     ///
     /// # Errors
-    /// [`TopicError::TopicsFull`] cannot come of a table of this type.
+    /// None at present: the table has room for what is in the table.
     pub fn reading(rings: &'m StaticRings<L, T, P>, clock: C) -> Result<Self, TopicError> {
         Self::over(rings, clock, |ring, number, full| Ok(Partition::borrow_to_read(ring, number, full)))
     }

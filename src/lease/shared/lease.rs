@@ -100,6 +100,14 @@ impl<T: Trust> SharedLease<T> {
         self.identity.id
     }
 
+    /// Gives a holder's place up as its death would: nothing is noted, readers read on, whoever wants to be the next holder
+    /// can attach at once, and when nobody has the lease any more, [`reap`](super::SharedPool::reap) removes it. For leases
+    /// that nobody needs to hold once they are made ready. A reader's is just dropped.
+    pub fn abandon(mut self) -> LeaseId {
+        self.hold = None;
+        self.identity.id
+    }
+
     /// How a lease stands that is not simply live.
     #[cold]
     #[inline(never)]
