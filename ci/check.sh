@@ -458,7 +458,7 @@ part_instructions() {
 part_loom() {
     # shellcheck disable=SC2031  # the subshell that sets these is in_dir's
     export RUSTFLAGS="${RUSTFLAGS:-} --cfg loom" CARGO_TARGET_DIR="$CARGO_TARGET_DIR/loom"
-    tested "models" cargo test --release --test loom -- --nocapture
+    tested "models" cargo test --release --test loom --test loom_locator -- --nocapture
     printf 'loom: %s models passed, every interleaving within their bounds\n' "$(grouped "$PASSED")"
 }
 

@@ -18,8 +18,12 @@ mod common;
 
 use common::{Owned, Rng, image, is_payload, payload, scale};
 use fabric_mq::lease::{Cooperative, Exclusive, Lease, SliceLease};
+use fabric_mq::locator::{Locator, PoolKind, Registry, RegistryConfig, ResolveError};
+use fabric_mq::partition::FullPolicy;
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, SharedWriter, Start, Writer};
-use fabric_mq::{Epoch, LeaseId, Offset, ReadError, Ticks, WriteError};
+use fabric_mq::topic::TopicConfig;
+use fabric_mq::uri::Uri;
+use fabric_mq::{Epoch, Generation, LeaseId, Offset, ReadError, Ticks, WriteError};
 use std::path::PathBuf;
 
 fn path(name: &str) -> PathBuf {
@@ -124,6 +128,66 @@ fn retained() -> Vec<u8> {
         std::mem::forget(died);
     }
     bytes_of(&memory)
+}
+
+/// A registry's, in words that are shared by nobody.
+fn registry() -> Vec<u8> {
+    let shape = RegistryConfig::new().with_topics(3).with_partitions(2).with_names(32);
+    let mut memory = vec![0; shape.lease_bytes().unwrap() / 8];
+    {
+        let registry = Registry::format(lease(&mut memory), shape).unwrap();
+        registry.publish_next(&located("events", 1, FullPolicy::Reject)).unwrap();
+        registry
+            .publish_next(&located("events", 2, FullPolicy::Wait { timeout: Ticks::from_millis(1 << 33) }))
+            .unwrap();
+        registry.publish(&located("alarms", 1, FullPolicy::DropOldest).with_generation(Generation::new(7))).unwrap();
+        registry.publish_next(&located("gone", 1, FullPolicy::Reject)).unwrap();
+        registry.withdraw(&address("gone"), Generation::new(1)).unwrap();
+        registry.publish_next(&located("late", 2, FullPolicy::DropNewest)).unwrap();
+        registry.withdraw(&address("alarms"), Generation::new(7)).unwrap();
+    }
+    bytes_of(&memory)
+}
+
+fn address(topic: &str) -> Uri<'_> {
+    Uri::new("rack", topic).unwrap()
+}
+
+fn located(topic: &str, partitions: u32, full: FullPolicy) -> Locator<2> {
+    let lag = if full == FullPolicy::DropOldest { 3 } else { 0 };
+    let config = TopicConfig::new()
+        .with_partitions(partitions)
+        .with_slots(64)
+        .with_capacity(4096)
+        .with_groups(5)
+        .with_full(full)
+        .with_max_lag(lag)
+        .with_ttl(Ticks::from_millis(0x0123_4567_89ab))
+        .with_timestamps(partitions == 1);
+    let leases = (1..=partitions).map(|number| LeaseId::new(u128::MAX / 3 * u128::from(number)));
+    Locator::new(address(topic), PoolKind::Shared, config, leases).unwrap().with_epoch(Epoch::new(9))
+}
+
+#[test]
+fn a_registry_of_version_1_is_opened() {
+    let image = same("v1-registry.bin", &registry());
+    let registry = Registry::attach(Owned::<Cooperative>::of(&image)).unwrap();
+    assert_eq!((registry.config().topics, registry.config().partitions, registry.config().names), (3, 2, 32));
+    let wait = FullPolicy::Wait { timeout: Ticks::from_millis(1 << 33) };
+    assert_eq!(
+        registry.resolve(&address("events")),
+        Ok(located("events", 2, wait).with_generation(Generation::new(2)))
+    );
+    let late = located("late", 2, FullPolicy::DropNewest).with_generation(Generation::new(3));
+    assert_eq!(registry.resolve(&address("late")), Ok(late));
+    let withdrawn = ResolveError::Withdrawn { generation: Generation::new(8) };
+    assert_eq!(registry.resolve::<2>(&address("alarms")), Err(withdrawn));
+    assert_eq!(registry.resolve::<2>(&address("gone")), Err(ResolveError::Unknown));
+    // The one before lies in the other slot still, and comes back as the bytes that it is.
+    let first = Locator::<2>::decode(&image[256 + 128 + 256 + 4..][..64 + 4 + 8 + 16 + 4]);
+    assert_eq!(first, Ok(located("events", 1, FullPolicy::Reject).with_generation(Generation::new(1))));
+    // What is forgotten comes back above itself.
+    assert_eq!(registry.publish_next(&located("gone", 1, FullPolicy::Reject)), Ok(Generation::new(9)));
 }
 
 /// The same, and the writer died with two records of a batch written.

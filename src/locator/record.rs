@@ -197,12 +197,9 @@ impl<const P: usize> Locator<P> {
     pub fn encode(&self, to: &mut [u8]) -> Result<usize, RecordError> {
         let needed = self.encoded_len();
         let to = to.get_mut(..needed).ok_or(RecordError::Buffer { needed })?;
-        let mut words = to.as_chunks_mut::<4>().0.iter_mut();
-        self.words(false, |word| {
-            if let Some(to) = words.next() {
-                *to = word.to_le_bytes();
-            }
-        });
+        for (to, word) in to.as_chunks_mut::<4>().0.iter_mut().zip(self.words(false)) {
+            *to = word.to_le_bytes();
+        }
         Ok(needed)
     }
 
@@ -223,29 +220,22 @@ impl<const P: usize> Locator<P> {
         found.whole()
     }
 
-    /// Hands out the record, word by word.
-    pub(super) fn words(&self, withdrawn: bool, mut put: impl FnMut(u32)) {
+    /// The record, or that of the withdrawn topic, word by word; from either end.
+    pub(super) fn words(&self, withdrawn: bool) -> impl DoubleEndedIterator<Item = u32> + Clone {
         let leases = if withdrawn { &[][..] } else { self.leases.as_slice() };
-        let mut crc = u32::MAX;
-        let mut next = |word| {
-            crc = feed(crc, word);
-            put(word);
-        };
-        self.fixed(withdrawn, leases.len()).into_iter().for_each(&mut next);
-        for text in [self.pool.as_bytes(), self.topic.as_bytes()] {
-            (0..name_words(text.len())).map(|index| word_of(text, index)).for_each(&mut next);
-        }
-        for lease in leases {
-            lease
-                .value()
-                .to_le_bytes()
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|word| u32::from_le_bytes(*word))
-                .for_each(&mut next);
-        }
-        put(!crc);
+        let names = [self.pool.as_bytes(), self.topic.as_bytes()];
+        let named = names.into_iter().flat_map(|text| (0..name_words(text.len())).map(|index| word_of(text, index)));
+        let leased = leases.iter().flat_map(|lease| {
+            let id = lease.value();
+            [id, id >> 32, id >> 64, id >> 96].map(|part| {
+                #[allow(clippy::cast_possible_truncation, reason = "a part of it")]
+                let word = part as u32;
+                word
+            })
+        });
+        let covered = self.fixed(withdrawn, leases.len()).into_iter().chain(named).chain(leased);
+        let crc = !covered.clone().fold(u32::MAX, feed);
+        covered.chain([crc])
     }
 
     /// The words before the names.

@@ -4,10 +4,12 @@ use super::error::RegistryError;
 use super::registry::Registry;
 use super::table::{RegistryConfig, Table};
 use crate::error::LeaseError;
-use crate::lease::{SharedLease, SharedPool, Trust};
+use crate::lease::{Lease, SharedLease, SharedPool, Trust};
 use crate::name::Name;
+use crate::platform::atomic::Ordering;
 use crate::platform::clock::Clock;
 use crate::platform::relax;
+use crate::ring::memory_of;
 use crate::types::Ticks;
 
 /// The name of a registry's lease in its pool.
@@ -91,10 +93,16 @@ impl<T: Trust> Registry<SharedLease<T>> {
     fn prepare(lease: SharedLease<T>, config: RegistryConfig) -> Result<(), RegistryError> {
         let made = match Table::open(&lease) {
             // Not if it may have been one, and was damaged: what is in it may be in use.
-            Err(RegistryError::NotARegistry) if Table::is_blank(&lease) => Table::format(&lease, &config).map(drop),
+            Err(RegistryError::NotARegistry) if is_blank(&lease) => Table::format(&lease, &config).map(drop),
             other => other.map(drop),
         };
         lease.abandon();
         made
     }
+}
+
+/// Whether nobody has come to the end of formatting a lease: its first word, which is stored last, is as the pool gave it.
+fn is_blank<L: Lease>(lease: &L) -> bool {
+    let block = memory_of(lease).and_then(|memory| memory.block(0));
+    block.is_some_and(|block| block.word(0).load(Ordering::Acquire) == 0)
 }

@@ -12,6 +12,7 @@ use crate::lease::{Lease, Role};
 use crate::platform::atomic::{Ordering, fence};
 use crate::platform::memory::{BLOCK, Block, Memory};
 use crate::platform::relax;
+use crate::ring::memory_of;
 use crate::types::Generation;
 use crate::uri::Uri;
 
@@ -150,7 +151,7 @@ impl Table {
         if shape.end() > lease.len() {
             return Err(RegistryError::TooShort { needed: shape.end(), found: lease.len() });
         }
-        let memory = crate::ring::memory_of(lease).ok_or(RegistryError::Unaligned)?;
+        let memory = memory_of(lease).ok_or(RegistryError::Unaligned)?;
         let table = Self { memory, shape };
         table.put(0, 0, 0);
         table.put(0, 1, 0);
@@ -189,7 +190,7 @@ impl Table {
     pub(super) fn open<L: Lease>(lease: &L) -> Result<Self, RegistryError> {
         lease.check()?;
         lease.invalidate(0, BLOCK);
-        let memory = crate::ring::memory_of(lease).ok_or(RegistryError::Unaligned)?;
+        let memory = memory_of(lease).ok_or(RegistryError::Unaligned)?;
         let short = |needed| RegistryError::TooShort { needed, found: lease.len() };
         let block = memory.block(0).ok_or_else(|| short(usize::from(HEADER)))?;
         let mut words = [0; header::CRC + 1];
@@ -224,13 +225,6 @@ impl Table {
         Ok(Self { memory, shape })
     }
 
-    /// Whether nobody has come to the end of formatting a lease: its first word, which is stored last, is as the pool gave it.
-    pub(super) fn is_blank<L: Lease>(lease: &L) -> bool {
-        lease.invalidate(0, BLOCK);
-        let block = crate::ring::memory_of(lease).and_then(|memory| memory.block(0));
-        block.is_some_and(|block| block.word(0).load(Ordering::Acquire) == 0)
-    }
-
     /// The block at a multiple of its size. Every one that is asked for lies in the lease, since the shape does.
     pub(super) fn with<R: Default>(&self, at: usize, act: impl FnOnce(&Block) -> R) -> R {
         self.memory.block(at).map(|block| act(&block)).unwrap_or_default()
@@ -257,7 +251,9 @@ impl Table {
 
     /// A word of a slot.
     fn word(&self, slot: usize, index: usize) -> u32 {
-        self.get(slot.wrapping_add((index / (BLOCK / 4)).wrapping_mul(BLOCK)), index)
+        let at = slot.wrapping_add((index / (BLOCK / 4)).wrapping_mul(BLOCK));
+        // SYNC(locator slot): with `write`.
+        self.with(at, |block| block.word(index).load(Ordering::Acquire))
     }
 
     /// The word of an entry that says which slot counts.
@@ -313,9 +309,7 @@ impl Table {
                 index = usize::wrapping_add(index, 1);
                 self.word(slot, index)
             });
-            // SYNC(locator slot): orders the words above before the load below; with the fence in `write`. Whoever wrote any
-            // of those words for another sequence has seen this one committed, and the one behind it.
-            fence(Ordering::Acquire);
+            // SYNC(locator slot): if any of those words is of another sequence already, so is `current`.
             if self.current(lease, entry) != current {
                 relax(step);
                 continue;
@@ -340,16 +334,15 @@ impl Table {
     ) -> Result<(), LeaseError> {
         let number = behind(sequence(current).unwrap_or(0));
         let slot = self.slot_at(entry, number);
-        let mut index = 0;
-        // SYNC(locator slot): orders the commit before, whoever made it, before every store into the slot that was current
-        // then; with the fence in `read`.
-        fence(Ordering::Release);
-        let mut store = |word| {
-            self.put(slot.wrapping_add((index / (BLOCK / 4)).wrapping_mul(BLOCK)), index, word);
-            index = usize::wrapping_add(index, 1);
-        };
-        store(code(number));
-        locator.words(withdrawn, store);
+        let words = locator.words(withdrawn);
+        let behind = words.clone().count().saturating_add(1);
+        // From the last word to the first, as a reader takes them from the first to the last: whoever has seen one of these
+        // sees all behind it.
+        for (index, word) in (0..behind).rev().zip(words.rev().chain([code(number)])) {
+            let at = slot.wrapping_add((index / (BLOCK / 4)).wrapping_mul(BLOCK));
+            // SYNC(locator slot): the commit before, whoever made it, is seen by whoever sees this.
+            self.with(at, |block| block.word(index).store(word, Ordering::Release));
+        }
         lease.clean(slot, self.shape.slot as usize);
         // The single checked step: what was under way when the lease ended never becomes visible.
         lease.check()?;
