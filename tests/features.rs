@@ -12,6 +12,7 @@
 )]
 #![cfg(not(loom))]
 
+use fabric_mq::locator::{Locator, RegistryConfig};
 use fabric_mq::ring::RingConfig;
 use fabric_mq::topic::TopicConfig;
 use std::collections::{BTreeMap, BTreeSet};
@@ -239,6 +240,37 @@ fn the_formulas_are_those_of_the_code() {
             }
         }
     }
+}
+
+#[test]
+fn a_registry_has_the_bytes_that_the_page_says() {
+    let page = page();
+    let bytes = |topics: usize, partitions: usize, names: usize| {
+        let shape = [("topics", topics), ("partitions", partitions), ("names", names.next_multiple_of(4))];
+        let slot = formula(&page, "slot bytes", &shape).next_multiple_of(128);
+        formula(&page, "registry bytes", &[("topics", topics), ("slot bytes", slot)])
+    };
+    let config = |topics: usize, partitions: usize, names: usize| {
+        let config = RegistryConfig::new().with_topics(topics.try_into().unwrap());
+        config.with_partitions(partitions.try_into().unwrap()).with_names(names.try_into().unwrap())
+    };
+    for topics in [1, 7, 4096] {
+        for partitions in [1, 2, 7, 1024] {
+            for names in [2, 31, 32, 33, 256] {
+                assert_eq!(config(topics, partitions, names).lease_bytes(), Ok(bytes(topics, partitions, names)));
+            }
+        }
+    }
+    let rows = table(&page, &["registry", "topics", "partitions", "names", "lease bytes"]);
+    for row in &rows {
+        let [topics, partitions, names, total] = [1, 2, 3, 4].map(|column| number(&row[column]));
+        assert_eq!(config(topics, partitions, names).lease_bytes(), Ok(total), "{}", row[0]);
+    }
+    let size = size_of::<Locator<0>>();
+    assert!(page.contains("A `Locator` takes 400 bytes and 16 for each") && size <= 400, "{size} bytes");
+    assert_eq!(size_of::<Locator<64>>() - size, 64 * 16);
+    let [topics, partitions, names] = [1, 2, 3].map(|column| number(&rows.last().unwrap()[column]));
+    assert_eq!(config(topics, partitions, names), RegistryConfig::new());
 }
 
 #[test]

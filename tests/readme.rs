@@ -44,13 +44,52 @@ fn the_ring_in_a_static_runs() -> Outcome {
     Ok(())
 }
 
+#[cfg(all(unix, target_has_atomic = "64"))]
+#[test]
+#[rustfmt::skip]
+fn two_processes_find_each_other() -> Outcome {
+    use fabric_mq::clock::MachineClock;
+    use fabric_mq::consumer::Consumer;
+    use fabric_mq::lease::SharedPool;
+    use fabric_mq::producer::Producer;
+    use fabric_mq::topic::{TopicConfig, TopicManager};
+
+    let path = std::env::temp_dir().join(format!("fabric-mq-readme-{}", std::process::id()));
+    let (clock, same_clock) = (MachineClock::new(), MachineClock::new());
+    let pool = SharedPool::open(&path, clock.clone())?;
+    let same_pool = SharedPool::open(&path, clock.clone())?;
+
+    use fabric_mq::locator::{Locator, PoolKind, Registry, RegistryConfig};
+    use fabric_mq::uri::Uri;
+
+    // The one that writes. Both opened the pool: SharedPool::in_memory(&Name::new("rack-7")?, MachineClock::new())?
+    let topics = TopicManager::with_pool(pool, clock);
+    let registry = Registry::open(topics.pool(), RegistryConfig::new())?;
+    let events = topics.create("events", TopicConfig::default())?;
+    registry.publish_next(&Locator::<4>::of("rack-7", PoolKind::Shared, events.view())?)?;
+
+    // The one that reads.
+    let reading = TopicManager::with_pool(same_pool, same_clock);
+    let registry = Registry::open(reading.pool(), RegistryConfig::new())?;
+    let found: Locator<4> = registry.resolve(&Uri::parse("fabric-mq://rack-7/events")?)?;
+    reading.join("events", found.config(), found.leases())?;
+
+    Producer::new("events").send(&topics, b"hello")?;
+    let mut consumer = Consumer::new("events", "my-group");
+    consumer.assign(&[0, 1, 2, 3]);
+    assert_eq!(consumer.poll(&reading, 100)?.len(), 1);
+    assert!(reading.promote("events").is_err(), "the writer lives");
+    std::fs::remove_dir_all(&path)?;
+    Ok(())
+}
+
 #[test]
 fn every_block_of_the_readme_is_one_of_these() {
     let lines = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
     let here = lines(include_str!("readme.rs"));
     let readme = include_str!("../README.md");
     let blocks: Vec<_> = readme.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     for block in blocks {
         assert!(here.contains(&lines(block)), "not run by any test:\n{block}");
     }

@@ -25,7 +25,7 @@ pub enum PoolKind {
 }
 
 /// Where a topic is, and how it is made: its pool, the lease of each of its partitions, their geometry, and its policies.
-/// Has room for `P` partitions, in place: 16 bytes each, and 340 more. Does not allocate.
+/// Has room for `P` partitions, in place: 16 bytes each, and 400 more. Does not allocate.
 ///
 /// ```
 /// use fabric_mq::clock::ManualClock;
