@@ -764,6 +764,15 @@ fn a_registry_whose_formatting_was_cut_off_is_none() {
 
 // ---- at the same time
 
+/// Tells the other threads to end, also when a test fails.
+struct Whistle<'a>(&'a AtomicBool);
+
+impl Drop for Whistle<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn generations_rise_under_publishers_at_the_same_time() {
     let ground = Ground::small();
@@ -771,6 +780,7 @@ fn generations_rise_under_publishers_at_the_same_time() {
     let rounds = 3000 * scale();
     let (done, given) = (AtomicBool::new(false), Mutex::new(Vec::new()));
     crew(|crew| {
+        let _whistle = Whistle(&done);
         let publishers: Vec<_> = (0..2_u64)
             .map(|publisher| {
                 let registry = ground.registry(10 + publisher as u32);
@@ -834,7 +844,6 @@ fn generations_rise_under_publishers_at_the_same_time() {
         for publisher in publishers {
             publisher.join().unwrap();
         }
-        done.store(true, Ordering::SeqCst);
     });
     let mut given = given.into_inner().unwrap();
     let count = given.len();
@@ -879,6 +888,7 @@ fn a_peer_that_writes_anything_does_no_harm() {
     let good = ground.image();
     let (done, turns, answers) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     crew(|crew| {
+        let _whistle = Whistle(&done);
         crew.spawn(|| {
             let mut rng = Rng::new(5);
             while !done.load(Ordering::Relaxed) {
@@ -926,7 +936,6 @@ fn a_peer_that_writes_anything_does_no_harm() {
         for worker in workers {
             worker.join().unwrap();
         }
-        done.store(true, Ordering::Relaxed);
     });
     let (turns, answers) = (turns.into_inner(), answers.into_inner());
     assert!(turns > 10 && answers > 0, "{turns} turns, {answers} answers");
@@ -1458,4 +1467,40 @@ fn poke(lease: &SharedLease, at: usize, flip: u32) {
     // SAFETY: in the lease, aligned, by an atomic.
     let word = unsafe { &*lease.base().as_ptr().add(at).cast::<AtomicU32>() };
     word.fetch_xor(flip, Ordering::SeqCst);
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let (damaged, busy) = ("discard_damaged", "try again");
+    let newer = "use a newer one";
+    for (error, remedy) in [
+        (RecordError::Buffer { needed: 77 }.to_string(), "a buffer of that size"),
+        (RecordError::Crc.to_string(), "published again"),
+        (RecordError::Partitions { found: 7, max: 4 }.to_string(), "use a larger Locator"),
+        (RecordError::Version { found: 2 }.to_string(), newer),
+        (RegistryError::Busy.to_string(), busy),
+        (RegistryError::Damaged.to_string(), "format the lease again"),
+        (RegistryError::Features { needed: 1 }.to_string(), newer),
+        (RegistryError::NotARegistry.to_string(), "format it"),
+        (RegistryError::Shape.to_string(), "1 to 4096 topics of 1 to 1024 partitions"),
+        (RegistryError::TooShort { needed: 9, found: 8 }.to_string(), "lease more"),
+        (RegistryError::Version { found: 2 }.to_string(), newer),
+        (ResolveError::Busy.to_string(), busy),
+        (ResolveError::Damaged { entry: 3 }.to_string(), damaged),
+        (ResolveError::NoSuchPartition { partition: 4, partitions: 4 }.to_string(), "numbered from 0"),
+        (ResolveError::Partitions { found: 7, max: 4 }.to_string(), "use a larger Locator"),
+        (ResolveError::Stale { seen: 3.into(), found: 2.into() }.to_string(), "not to be believed"),
+        (ResolveError::Unknown.to_string(), "publish it first"),
+        (ResolveError::Withdrawn { generation: 3.into() }.to_string(), "wait until it is published again"),
+        (PublishError::Busy.to_string(), busy),
+        (PublishError::Damaged { entry: 3 }.to_string(), damaged),
+        (PublishError::Exhausted.to_string(), "choose another name"),
+        (PublishError::Fenced { current: 3.into() }.to_string(), "this one is finished"),
+        (PublishError::Full { limit: 4 }.to_string(), "withdraw one"),
+        (PublishError::Names { needed: 9, max: 8 }.to_string(), "with_names"),
+        (PublishError::Partitions { found: 9, max: 8 }.to_string(), "with_partitions"),
+        (PublishError::Stale { current: 3.into() }.to_string(), "publish_next"),
+    ] {
+        assert!(error.contains(remedy), "{error:?} does not say {remedy:?}");
+    }
 }

@@ -43,16 +43,15 @@ impl<L: Lease> Registry<L> {
     /// [`PublishError::Busy`], [`PublishError::Damaged`], [`PublishError::Exhausted`], [`PublishError::Lease`].
     pub fn withdraw(&self, uri: &Uri<'_>, generation: Generation) -> Result<Generation, PublishError> {
         for _ in 0..SEARCHES {
-            let (entry, current, found) = self.find::<0>(uri)?.ok_or(PublishError::Unknown)?;
+            let (entry, ..) = self.find::<0>(uri)?.ok_or(PublishError::Unknown)?;
+            let Some((_claim, current, found)) = self.claim_topic(entry, uri)? else { continue };
             if found.withdrawn {
                 return Err(PublishError::Unknown);
             }
             if found.locator.generation != generation {
                 return Err(PublishError::Stale { current: found.locator.generation });
             }
-            if let Some(generation) = self.take_back(entry, current, found)? {
-                return Ok(generation);
-            }
+            return self.take_back(entry, current, found);
         }
         Err(PublishError::Busy)
     }
@@ -69,12 +68,9 @@ impl<L: Lease> Registry<L> {
         let mut withdrawn: usize = 0;
         let mut outcome = Ok(());
         for entry in 0..self.table.shape.topics {
-            let Ok(Some((current, found))) = self.table.read::<_, 0>(&self.lease, entry) else { continue };
-            if found.withdrawn || !self.is_orphaned(&found.locator) {
-                continue;
-            }
-            match self.take_back(entry, current, found) {
-                Ok(done) => withdrawn = withdrawn.saturating_add(usize::from(done.is_some())),
+            match self.withdraw_orphan(entry) {
+                Ok(done) => withdrawn = withdrawn.saturating_add(usize::from(done)),
+                Err(PublishError::Damaged { .. }) => {}
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
@@ -110,19 +106,42 @@ impl<L: Lease> Registry<L> {
         Claim::take(&self.table, &self.lease, at).ok_or(PublishError::Busy)
     }
 
-    /// The claim of an entry, if that is still as it was found.
-    fn claim_found(&self, entry: u32, current: u32) -> Result<Option<Claim<'_, L>>, PublishError> {
+    /// The claim of an entry, if it is still of this topic, and what it says: under the claim it stays so.
+    fn claim_topic<const P: usize>(
+        &self,
+        entry: u32,
+        uri: &Uri<'_>,
+    ) -> Result<Option<(Claim<'_, L>, u32, Found<P>)>, PublishError> {
         let claim = self.claim(self.table.entry_at(entry))?;
-        Ok((self.table.current(&self.lease, entry) == current).then_some(claim))
+        match self.table.read(&self.lease, entry) {
+            Ok(Some((current, found))) if found.is_of(uri) => Ok(Some((claim, current, found))),
+            Ok(_) => Ok(None),
+            Err(trouble) => Err(told(trouble, entry).into()),
+        }
     }
 
-    /// Marks an entry as withdrawn, unless it was changed meanwhile.
-    fn take_back(&self, entry: u32, current: u32, found: Found<0>) -> Result<Option<Generation>, PublishError> {
-        let Some(_claim) = self.claim_found(entry, current)? else { return Ok(None) };
+    /// Withdraws the topic of an entry if its publisher is proven to be gone; answers whether it did.
+    fn withdraw_orphan(&self, entry: u32) -> Result<bool, PublishError> {
+        let is_orphan = |found: &Found<0>| !found.withdrawn && self.is_orphaned(&found.locator);
+        let found = match self.table.read(&self.lease, entry) {
+            Ok(Some((_, found))) if is_orphan(&found) => found,
+            Ok(_) => return Ok(false),
+            Err(trouble) => return Err(told(trouble, entry).into()),
+        };
+        let Some((_claim, current, found)) = self.claim_topic(entry, &found.locator.uri())? else { return Ok(false) };
+        // Somebody may have taken it over meanwhile.
+        if !is_orphan(&found) {
+            return Ok(false);
+        }
+        self.take_back(entry, current, found).map(|_| true)
+    }
+
+    /// Marks an entry as withdrawn. The caller has its claim.
+    fn take_back(&self, entry: u32, current: u32, found: Found<0>) -> Result<Generation, PublishError> {
         let generation = next(found.locator.generation)?;
         let stone = found.locator.with_generation(generation);
         self.table.write(&self.lease, entry, current, &stone, true)?;
-        Ok(Some(generation))
+        Ok(generation)
     }
 
     /// Publishes a locator in the generation that `choose` makes of the last one.
@@ -148,20 +167,23 @@ impl<L: Lease> Registry<L> {
             own
         };
         for _ in 0..SEARCHES {
-            if let Some((entry, current, found)) = self.find::<1>(&uri)? {
-                let Some(_claim) = self.claim_found(entry, current)? else { continue };
-                // Under the claim it stays as it was found.
+            if let Some((entry, ..)) = self.find::<0>(&uri)? {
+                let Some((_claim, current, found)) = self.claim_topic(entry, &uri)? else { continue };
                 fenced(&found, locator)?;
                 let generation = choose(found.locator.generation)?;
                 self.table.write(&self.lease, entry, current, &own(generation), false)?;
                 return Ok(generation);
             }
             let _directory = self.claim(DIRECTORY_AT)?;
-            if self.find::<1>(&uri)?.is_some() {
+            if self.find::<0>(&uri)?.is_some() {
                 continue;
             }
             let (entry, current, forgotten) = self.vacancy()?;
-            let Some(_claim) = self.claim_found(entry, current)? else { continue };
+            let _claim = self.claim(self.table.entry_at(entry))?;
+            if self.table.current(&self.lease, entry) != current {
+                // The topic that had been withdrawn is published again.
+                continue;
+            }
             let floor = self.table.floor(&self.lease).max(forgotten);
             let generation = choose(floor)?;
             // Before the entry is another one's, so that the topic which had it begins above it.
