@@ -56,8 +56,8 @@ fn two_processes_find_each_other() -> Outcome {
 
     let path = std::env::temp_dir().join(format!("fabric-mq-readme-{}", std::process::id()));
     let (clock, same_clock) = (MachineClock::new(), MachineClock::new());
-    let pool = SharedPool::open(&path, clock.clone())?;
-    let same_pool = SharedPool::open(&path, clock.clone())?;
+    let pool = SharedPool::open(&path, clock)?;
+    let same_pool = SharedPool::open(&path, clock)?;
 
     use fabric_mq::locator::{Locator, PoolKind, Registry, RegistryConfig};
     use fabric_mq::uri::Uri;

@@ -178,12 +178,12 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
     /// let config = TopicConfig::new().with_partitions(1);
     ///
     /// // The process that writes.
-    /// let topics = TopicManager::with_pool(SharedPool::open(&path, clock.clone())?, clock.clone());
+    /// let topics = TopicManager::with_pool(SharedPool::open(&path, clock)?, clock);
     /// let lease = topics.create("events", config)?.partitions()[0].lease_id();
     /// Producer::new("events").send(&topics, b"hello")?;
     ///
     /// // Another one, which was told the lease: by a registry, say (see `locator`).
-    /// let other = TopicManager::with_pool(SharedPool::open(&path, clock.clone())?, clock);
+    /// let other = TopicManager::with_pool(SharedPool::open(&path, clock)?, clock);
     /// other.join("events", config, &[lease])?;
     /// let mut consumer = Consumer::new("events", "my-group");
     /// consumer.assign(&[0]);
