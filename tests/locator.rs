@@ -66,7 +66,7 @@ fn located(address: &str, number: u64, partitions: u32) -> Locator<16> {
     let config = TopicConfig::new()
         .with_partitions(partitions)
         .with_slots(1 << (number % 5 + 1))
-        .with_timestamps(number % 2 == 0);
+        .with_timestamps(number.is_multiple_of(2));
     let leases = (0..partitions).map(|partition| lease_id(number, partition));
     Locator::new(uri(address), PoolKind::Shared, config, leases).unwrap()
 }
@@ -126,8 +126,10 @@ impl Ground {
     #[allow(unsafe_code, reason = "words of 32 bits")]
     fn word(&self, at: usize) -> &AtomicU32 {
         assert!(at + 4 <= self.words.len() * 8 && at.is_multiple_of(4));
-        // SAFETY: inside the words, aligned, and touched by atomics alone.
-        unsafe { &*self.words.as_ptr().cast::<AtomicU32>().add(at / 4) }
+        // SAFETY: inside the words.
+        let word = unsafe { self.words.as_ptr().cast::<AtomicU32>().add(at / 4) };
+        // SAFETY: aligned, and touched by atomics alone.
+        unsafe { &*word }
     }
 
     fn roll(&self) {
@@ -728,7 +730,7 @@ fn a_publisher_killed_at_any_store_has_published_or_has_not() {
                 // And the registry goes on: nobody waits for the dead, no generation comes twice.
                 for (index, address) in addresses.into_iter().enumerate() {
                     // Where it is unknown now and was not, its generation is forgotten, but counts.
-                    let last = generation_of(told(&next, address)).or(generation_of(before[index]));
+                    let last = generation_of(told(&next, address)).or_else(|| generation_of(before[index]));
                     match next.publish_next(&located(address, 77, 1)) {
                         Ok(generation) => {
                             assert!(last.is_none_or(|last| generation > last), "{what}: {address}: {generation}");
@@ -1464,8 +1466,10 @@ fn a_registry_whose_maker_died_is_made_by_the_next_and_a_damaged_one_is_not() {
 #[allow(unsafe_code, reason = "a word of a lease")]
 fn poke(lease: &SharedLease, at: usize, flip: u32) {
     assert!(at + 4 <= lease.len());
-    // SAFETY: in the lease, aligned, by an atomic.
-    let word = unsafe { &*lease.base().as_ptr().add(at).cast::<AtomicU32>() };
+    // SAFETY: in the lease.
+    let word = unsafe { lease.base().as_ptr().add(at) }.cast::<AtomicU32>();
+    // SAFETY: aligned, by an atomic.
+    let word = unsafe { &*word };
     word.fetch_xor(flip, Ordering::SeqCst);
 }
 

@@ -9,7 +9,7 @@ use crate::uri::Uri;
 use core::fmt;
 
 /// A table of topics in a lease. Can be shared by reference between threads; others make one of their own lease of the same
-/// bytes. See the [module](self).
+/// bytes. What is promised stands in the [module](crate::locator).
 pub struct Registry<L: Lease> {
     pub(super) table: Table,
     pub(super) lease: L,
