@@ -1087,14 +1087,20 @@ fn a_writers_place_that_is_free_is_taken_over_while_consumers_read_on() {
         let joined = reading.join("events", shape, &leases).unwrap();
         let mut group = consumer(&reading, "group");
         assert_eq!(group.poll(&reading, 4).unwrap().len(), 4);
-        // One lease is free, the other one is not: nothing is taken.
-        writing.pool().fence(leases[0]).unwrap();
         let mut here = Producer::new("events");
-        assert!(matches!(reading.promote("events"), Err(TopicError::Lease { error: LeaseError::InUse, .. })));
-        assert!(joined.partitions().iter().all(|partition| !partition.is_writable()));
-        writing.pool().fence(leases[1]).unwrap();
+        for id in &leases {
+            writing.pool().fence(*id).unwrap();
+        }
+        let in_use = |partition| Err(TopicError::Lease { partition, error: LeaseError::InUse });
+        assert_eq!(reading.promote("events"), in_use(0), "who is fenced still has to go");
         drop((topic, writing, producer));
+        // One lease is free, the other one is not: nothing is taken.
+        let other = place.pool().attach(leases[1]).unwrap();
+        assert_eq!(reading.promote("events"), in_use(1));
+        assert!(joined.partitions().iter().all(|partition| !partition.is_writable()));
         assert_eq!(here.send(&reading, b"x"), Err(SendError::ReadOnly { partition: 0 }));
+        assert_eq!(group.lag(&reading), Ok(2), "and consumers do not notice");
+        other.detach();
 
         reading.promote("events").unwrap();
         assert!(joined.partitions().iter().all(|partition| partition.is_writable()));
@@ -1109,7 +1115,7 @@ fn a_writers_place_that_is_free_is_taken_over_while_consumers_read_on() {
         // The next reader sees the higher epoch, and cannot take the place over.
         let third = place.topics();
         let again = third.join("events", shape, &leases).unwrap();
-        assert!(again.partitions().iter().all(|partition| partition.lease().epoch() == Epoch::new(2)));
+        assert!(again.partitions().iter().all(|partition| partition.lease().epoch() == Epoch::new(3)));
         assert!(third.promote("events").is_err());
         // Now it is this one's to delete.
         reading.delete("events").unwrap();
