@@ -46,6 +46,7 @@
 //! | [`topic`] | a set of partitions under a name; with an allocator and without |
 //! | [`producer`], [`consumer`] | who sends and who reads; [`offset`]: how far a group has come; [`uri`]: where a topic is |
 //! | [`group`] | who of a group reads which partition |
+//! | [`dlq`] | records that cannot be processed: counted tries, dead letters, redriving them |
 //! | [`locator`] | from a topic's address to its leases, for whoever shares memory |
 //!
 //! # What is promised
@@ -74,6 +75,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod consumer;
+pub mod dlq;
 mod error;
 pub mod group;
 pub mod lease;

@@ -262,8 +262,9 @@ fn settle<H: Hold>(
     }
 }
 
+/// Why a record was not sent, in a producer's words.
 #[cold]
-fn refusal<H: Hold>(partition: &Partition<H>, error: AppendError) -> SendError {
+pub(crate) fn refusal<H: Hold>(partition: &Partition<H>, error: AppendError) -> SendError {
     let partition = partition.number();
     match error {
         AppendError::ReadOnly => SendError::ReadOnly { partition },

@@ -87,7 +87,7 @@ pub enum PollError {
 }
 
 impl PollError {
-    pub(super) const fn join(partition: u32, error: JoinError) -> Self {
+    pub(crate) const fn join(partition: u32, error: JoinError) -> Self {
         match error {
             JoinError::Claimed => Self::Claimed { partition },
             JoinError::Corrupt(damage) => Self::Corrupt { partition, damage },
@@ -98,7 +98,7 @@ impl PollError {
         }
     }
 
-    pub(super) const fn seek(partition: u32, error: SeekError) -> Self {
+    pub(crate) const fn seek(partition: u32, error: SeekError) -> Self {
         match error {
             SeekError::Corrupt(damage) => Self::Corrupt { partition, damage },
             SeekError::Lease(error) => Self::Lease { partition, error },
@@ -106,7 +106,7 @@ impl PollError {
         }
     }
 
-    pub(super) const fn read(partition: u32, error: ReadError) -> Self {
+    pub(crate) const fn read(partition: u32, error: ReadError) -> Self {
         match error {
             ReadError::Buffer { needed } => Self::Scratch { partition, needed },
             ReadError::Corrupt(damage) => Self::Corrupt { partition, damage },

@@ -165,6 +165,16 @@ impl Envelope {
         }
     }
 
+    /// The tag.
+    pub(crate) const fn tag(&self) -> u8 {
+        self.tag
+    }
+
+    /// Where the payload begins.
+    pub(crate) fn start(&self) -> usize {
+        usize::from(self.payload)
+    }
+
     /// What follows the envelope.
     #[inline]
     pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {

@@ -47,6 +47,13 @@ impl<'a> MessageRef<'a> {
         }
     }
 
+    /// The tag, the envelope as it stands in memory, and the payload.
+    pub(crate) fn split(&self) -> (u8, &'a [u8], &'a [u8]) {
+        let payload = self.payload();
+        let (envelope, _) = self.bytes.split_at_checked(self.envelope.start()).unwrap_or_default();
+        (self.envelope.tag(), envelope, payload)
+    }
+
     /// The partition it came from.
     #[must_use]
     pub const fn partition(&self) -> u32 {

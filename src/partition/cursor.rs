@@ -168,6 +168,17 @@ impl<H: Hold> Cursor<H> {
         })
     }
 
+    /// Releases what comes before `to`, in O(1). That was read already, or is where the place stands.
+    pub(crate) fn release_to(&mut self, to: Offset) -> Result<(), LeaseError> {
+        each!(self, pair => {
+            if pair.pin.next_offset() != to {
+                pair.read.ring().lease().check()?;
+                pair.pin.pass_to(to);
+            }
+            Ok(())
+        })
+    }
+
     /// Gives the reader up, not the group's place.
     pub(crate) fn park(self) {
         each!(self, pair => pair.park());
@@ -183,6 +194,13 @@ impl<H: Hold> Cursor<H>
 where
     <H::Lease as Lease>::Trust: Lend,
 {
+    /// Hands out the tag and the bytes of the next record as they are, where they lie. A partition that overwrites has none.
+    #[inline]
+    pub(crate) fn read_raw<R>(&mut self, visit: impl FnOnce(u8, &[u8]) -> R) -> Result<Option<R>, ReadError> {
+        let Self::Retain(pair) = self else { return Ok(None) };
+        Ok(pair.read.next()?.map(|record| visit(record.tag(), record.payload())))
+    }
+
     /// Reads the next record where it lies; a partition that overwrites has it copied to `scratch`.
     #[inline]
     pub(crate) fn read<R>(

@@ -206,6 +206,14 @@ impl<H: Hold> Partition<H> {
         }
     }
 
+    /// The ring, if nothing is overwritten.
+    pub(crate) const fn retained(&self) -> Option<&H::Retain> {
+        match &self.log {
+            Log::Retain { ring, .. } => Some(ring),
+            Log::Overwrite { .. } => None,
+        }
+    }
+
     #[inline(never)]
     fn write(&self, tag: u8, parts: &[&[u8]]) -> Result<Offset, AppendError> {
         Ok(match &self.log {

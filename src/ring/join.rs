@@ -361,7 +361,13 @@ impl<P: RingRef> Reader<P> {
     /// Moves forward to where another reader of the same ring has come, in O(1): what that one has read is in the log.
     #[inline]
     pub(crate) fn follow(&mut self, other: &Self) {
-        let to = other.next_offset().value();
+        self.pass_to(other.next_offset());
+    }
+
+    /// Moves to a record of which another reader of the same ring knows that it, or all before it, is in the log; in O(1).
+    #[inline]
+    pub(crate) fn pass_to(&mut self, to: Offset) {
+        let to = to.value();
         self.ring().view.place_reader(&self.ring().lease, self.block, to);
         self.stand_at(to);
     }

@@ -43,6 +43,9 @@ pub struct TopicConfig {
     pub ttl: Ticks,
     /// Whether records without a time of their own get the one at which they are sent: 8 bytes each. Default: yes.
     pub timestamps: bool,
+    /// Whether this topic takes dead letters (see [`crate::dlq`]): nobody's records are moved to a topic that does not say
+    /// so. Such a topic rejects when it is full. Default: no.
+    pub dead_letters: bool,
 }
 
 impl TopicConfig {
@@ -58,6 +61,7 @@ impl TopicConfig {
             max_lag: 0,
             ttl: Ticks::MAX,
             timestamps: true,
+            dead_letters: false,
         }
     }
 
@@ -116,11 +120,17 @@ impl TopicConfig {
         Self { timestamps, ..self }
     }
 
+    /// Sets whether this topic takes dead letters.
+    #[must_use]
+    pub const fn with_dead_letters(self, dead_letters: bool) -> Self {
+        Self { dead_letters, ..self }
+    }
+
     /// How many bytes one partition's lease needs.
     ///
     /// # Errors
-    /// [`TopicError::Config`], [`TopicError::Partitions`], [`TopicError::Groups`] or [`TopicError::MaxLag`] if there can
-    /// be no such topic.
+    /// [`TopicError::Config`], [`TopicError::Partitions`], [`TopicError::Groups`], [`TopicError::MaxLag`] or
+    /// [`TopicError::DeadLetters`] if there can be no such topic.
     pub const fn partition_bytes(&self) -> Result<usize, TopicError> {
         match self.ring(0) {
             Ok(ring) => match ring.lease_bytes() {
@@ -141,6 +151,9 @@ impl TopicConfig {
         }
         if self.max_lag != 0 && !self.full.overwrites() {
             return Err(TopicError::MaxLag);
+        }
+        if self.dead_letters && !matches!(self.full, FullPolicy::Reject) {
+            return Err(TopicError::DeadLetters);
         }
         let slots = round_up(self.slots, 2);
         let bytes = round_up(self.capacity, 16);

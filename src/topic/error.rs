@@ -17,6 +17,8 @@ pub enum TopicError {
     },
     /// No partition can have the size asked for.
     Config(ConfigError),
+    /// A topic of dead letters must reject when it is full, and it was to do something else.
+    DeadLetters,
     /// It was deleted since it was used last.
     Deleted,
     /// There is one of this name.
@@ -81,6 +83,9 @@ impl fmt::Display for TopicError {
         match self {
             Self::Attach { partition, error } => write!(f, "partition {partition}: {error}"),
             Self::Config(inner) => write!(f, "no partition can have this size: {inner}"),
+            Self::DeadLetters => f.write_str(
+                "a topic of dead letters rejects when it is full, so that none is lost or waited for: choose FullPolicy::Reject",
+            ),
             Self::Deleted => f.write_str("the topic was deleted: stop using it, or create it again and try again"),
             Self::Exists => f.write_str("there is a topic of this name: open it, or delete it first"),
             Self::Groups { wanted } => write!(f, "a topic has places for 1 to {MAX_GROUPS} groups, not for {wanted}"),
