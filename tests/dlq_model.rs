@@ -242,7 +242,7 @@ impl Model {
     /// What every poll does first.
     fn drain(&mut self, now: Ticks) {
         for partition in 0..self.logs.len() as u32 {
-            let parked: Vec<_> = self.rows.iter().filter(|(at, row)| at.0 == partition && row.state == State::Parked);
+            let parked = self.rows.iter().filter(|(at, row)| at.0 == partition && row.state == State::Parked);
             let parked: Vec<_> = parked.map(|(at, _)| *at).collect();
             for at in parked {
                 if !self.bury(at, now) {
@@ -414,7 +414,7 @@ impl<const T: usize> World<T> {
         model.round += 1;
         model.drain(now);
         let before = model.books.handed;
-        let mut take = verdict(rng).is_none();
+        let take = verdict(rng).is_none();
         let check = |model: &mut Model, delivery: &fabric_mq::dlq::Delivery<'_>| {
             let message = delivery.message();
             let at = (message.partition(), message.offset().value());
@@ -440,8 +440,6 @@ impl<const T: usize> World<T> {
                 verdict
             })
         };
-        take = false;
-        let _ = take;
         let polled = polled.unwrap();
         assert!(polled.handed <= max);
         assert_eq!(polled.handed as u64, model.books.handed - before);
@@ -461,7 +459,7 @@ impl<const T: usize> World<T> {
     }
 
     fn settle(&mut self) {
-        let out: Vec<_> = self.model.rows.iter().filter_map(|(at, row)| match row.state {
+        let out = self.model.rows.iter().filter_map(|(at, row)| match row.state {
             State::Out(receipt) => Some((*at, receipt)),
             _ => None,
         });
@@ -716,15 +714,15 @@ impl<const T: usize> World<T> {
 
     /// Everything works again: every record must come to its end.
     fn drain(&mut self) {
-        for _ in 0..1000 {
+        for turn in 0..1000 {
             self.clock.advance(Ticks::from_millis(10));
             while self.model.rows.values().any(|row| matches!(row.state, State::Out(_))) {
                 self.settle();
             }
             self.poll(|_| Some(Verdict::Ack));
             self.redrive(true);
-            let full = |grave: &Vec<Letter>| grave.iter().all(|letter| *letter == Letter::Junk) && !grave.is_empty();
-            if self.model.graves.iter().any(full) {
+            // Junk goes by purging alone; in a full queue it keeps letters from going, too.
+            if turn > 50 && self.model.graves.iter().flatten().any(|letter| *letter == Letter::Junk) {
                 self.queue.purge_all(&self.topics).unwrap();
                 for letter in self.model.graves.iter_mut().flat_map(std::mem::take) {
                     if let Letter::Sound { id, source, .. } = letter {

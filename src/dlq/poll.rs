@@ -107,6 +107,15 @@ where
                 break;
             }
         }
+        // Asked at the end: a row may have become free meanwhile.
+        let waits = |place: &Place<S::Hold>| {
+            !place.is_blocked(desk)
+                && place.is_crowded_out(desk)
+                && place.cursor.as_ref().is_some_and(|cursor| cursor.tail().value() > place.next)
+        };
+        if polled.handed < max && places.iter().any(waits) {
+            polled.hold(DlqError::TableFull { limit: T });
+        }
         match polled.held {
             // Nothing was done, and the source is to blame.
             Some(error @ (DlqError::Source(_) | DlqError::Letters(_))) if polled.handed == 0 && polled.dead == 0 => {
@@ -186,13 +195,7 @@ where
             self.hand_out_again(desk, graves, offset, visit, polled)?;
         }
         while polled.handed < end {
-            if desk.settings.on_failure == OnFailure::Block && desk.table.floor(self.partition).is_some() {
-                break;
-            }
-            if desk.table.is_full() && desk.table.find(self.partition, self.next).is_none() {
-                if self.cursor.as_ref().is_some_and(|cursor| cursor.tail().value() > self.next) {
-                    polled.hold(DlqError::TableFull { limit: T });
-                }
+            if self.is_blocked(desk) || self.is_crowded_out(desk) {
                 break;
             }
             match self.hand_out_next(desk, graves, visit, polled)? {
@@ -201,6 +204,16 @@ where
             }
         }
         Ok(())
+    }
+
+    /// Whether it stops at a record that is not settled.
+    fn is_blocked<const T: usize>(&self, desk: &Desk<T>) -> bool {
+        desk.settings.on_failure == OnFailure::Block && desk.table.floor(self.partition).is_some()
+    }
+
+    /// Whether there is no row for the next record, should it fail.
+    fn is_crowded_out<const T: usize>(&self, desk: &Desk<T>) -> bool {
+        desk.table.is_full() && desk.table.find(self.partition, self.next).is_none()
     }
 
     fn hand_out_again<S: Topics<Hold = H>, const T: usize>(

@@ -168,12 +168,19 @@ impl<H: Hold> Cursor<H> {
         })
     }
 
-    /// Releases what comes before `to`, in O(1). That was read already, or is where the place stands.
+    /// Releases what comes before `to`, in O(1). That was read already, or is where the place stands. What was read is not
+    /// looked at any more.
     pub(crate) fn release_to(&mut self, to: Offset) -> Result<(), LeaseError> {
         each!(self, pair => {
             if pair.pin.next_offset() != to {
                 pair.read.ring().lease().check()?;
                 pair.pin.pass_to(to);
+            }
+            // The reader holds records too: the one it read last, or one that it went back to.
+            if pair.read.next_offset() < to {
+                pair.read.pass_to(to);
+            } else {
+                pair.read.release();
             }
             Ok(())
         })
