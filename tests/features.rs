@@ -39,7 +39,7 @@ adds! {
         clock::MachineClock, lease::Reaped, lease::SharedInfo, lease::SharedLease, lease::SharedPool,
     }
     "alloc" on all() {
-        lease::HeapLease, lease::HeapPool, lease::Renewer, message::Message, offset::MemOffsetStore, partition::Counted,
+        dlq::Delivered, dlq::Letter, lease::HeapLease, lease::HeapPool, lease::Renewer, message::Message, offset::MemOffsetStore, partition::Counted,
         topic::Topic, topic::TopicHandle, topic::TopicManager,
     }
     "postcard" on all() { message::PayloadError, producer::TypedError }
