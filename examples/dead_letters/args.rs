@@ -4,8 +4,8 @@ use lexopt::{Arg, Parser};
 use std::path::PathBuf;
 
 pub(crate) const USAGE: &str = "\
-Sends a file of earthquakes to a consumer that fails at some and refuses others; shows the dead letters;
-sends them back to the consumer without the bug; checks that every event was processed once.
+Sends a file of earthquakes to a consumer that fails at some and refuses others; shows the dead
+letters; sends them back when the bug is fixed; checks that every event was processed once.
 
 Usage: dead_letters [--rate N] [--skip-aside] [FILE]
 
