@@ -684,7 +684,7 @@ impl<const T: usize> World<T> {
     }
 
     /// Everything there is to compare.
-    fn check(&mut self) {
+    fn check(&self) {
         let (model, router) = (&self.model, self.router.as_ref().unwrap());
         let counters = router.counters();
         assert!(counters.is_conserved(), "{counters:?}");

@@ -73,8 +73,10 @@ pub(super) const FIXED: usize = CRC_AT + 4;
 pub const MAX_CONTROL: usize = FIXED + MAX_TOPIC_NAME + MAX_NAME + MAX_REASON;
 
 const _: () = assert!(REDRIVES_AT == 14 && LEASE_AT == 32 && FIXED == 76 && MAX_CONTROL < u16::MAX as usize);
-const _: () =
-    assert!(MAX_TOPIC_NAME <= u8::MAX as usize && MAX_NAME <= u8::MAX as usize && MAX_REASON <= u8::MAX as usize);
+// Their lengths are bytes.
+const _: () = assert!(MAX_TOPIC_NAME <= 255);
+const _: () = assert!(MAX_NAME <= 255);
+const _: () = assert!(MAX_REASON <= 255);
 
 /// The texts of a control record.
 #[derive(Clone, Copy, Debug)]

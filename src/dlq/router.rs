@@ -253,17 +253,17 @@ impl<N: AsRef<str>, S: Topics, const P: usize, const T: usize> DlqRouter<N, S, P
     /// Looks that the topics are still there; answers the name of the group.
     pub(super) fn find(&mut self, topics: &S) -> Result<(), DlqError> {
         let name = self.topic.as_ref();
-        if let Some(handle) = &self.source {
-            if let Err(error) = topics.topic(handle, name) {
-                // Told once. The next call looks for a topic of this name again, and takes places there.
-                self.source = None;
-                self.settled = false;
-                for place in &mut self.places {
-                    place.cursor = None;
-                    place.give_back(&mut self.desk);
-                }
-                return Err(error.into());
+        if let Some(handle) = &self.source
+            && let Err(error) = topics.topic(handle, name)
+        {
+            // Told once. The next call looks for a topic of this name again, and takes places there.
+            self.source = None;
+            self.settled = false;
+            for place in &mut self.places {
+                place.cursor = None;
+                place.give_back(&mut self.desk);
             }
+            return Err(error.into());
         }
         let grave = graves::name_of(name)?;
         if let Some(handle) = &self.dead
@@ -451,7 +451,8 @@ where
         };
         row.fail(now, reason);
         tick(&mut desk.counters.failures);
-        let cause = cause.or((row.attempts >= limit).then_some(Cause::TooManyFailures));
+        let worn_out = row.attempts >= limit;
+        let cause = cause.or_else(|| worn_out.then_some(Cause::TooManyFailures));
         let Some(cause) = cause else {
             row.due = now.plus(retry_delay);
             row.round = desk.round;
