@@ -209,8 +209,8 @@ impl<H: Hold> Partition<H> {
     /// The ring, if nothing is overwritten.
     pub(crate) const fn retained(&self) -> Option<&H::Retain> {
         match &self.log {
-            Log::Retain { ring, .. } => Some(ring),
-            Log::Overwrite { .. } => None,
+            Log::Retain { ring, .. } | Log::ReadRetain { ring, .. } => Some(ring),
+            Log::Overwrite { .. } | Log::ReadOverwrite { .. } => None,
         }
     }
 
