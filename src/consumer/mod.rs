@@ -171,6 +171,41 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         }
     }
 
+    /// Takes the group's place in one more partition; if it cannot be had, nothing is changed.
+    pub(crate) fn add(&mut self, topics: &S, partition: u32) -> Result<(), PollError> {
+        if self.places.iter().any(|place| place.partition == partition) {
+            return Ok(());
+        }
+        let group = self.group?;
+        if self.places.is_full() {
+            return Err(PollError::Assignment { wanted: P.saturating_add(1), max: P });
+        }
+        self.find(topics).map_err(PollError::Topic)?;
+        let Some(handle) = &self.handle else { return Ok(()) };
+        let topic = topics.topic(handle, self.topic.as_ref()).map_err(PollError::Topic)?;
+        let partitions = topic.partition_count();
+        let log = topic.partition(partition).ok_or(PollError::NoSuchPartition { partition, partitions })?;
+        let cursor = Some(Cursor::join(log, &group).map_err(|error| PollError::join(partition, error))?);
+        // There is room: it was looked for.
+        let _ = self.places.push(Place { partition, paused: false, cursor, lost: 0, untold: 0 });
+        Ok(())
+    }
+
+    /// Gives one partition up. The group's place stays there, at `offset` if that is given and not released yet.
+    pub(crate) fn remove(&mut self, partition: u32, offset: Option<Offset>) {
+        self.places.retain_mut(|place| {
+            let goes = place.partition == partition;
+            if goes {
+                if let (Some(cursor), Some(offset)) = (&mut place.cursor, offset) {
+                    // If that is gone, the place stays where it was, which is behind it or before it, but never lost.
+                    let _ = cursor.seek(offset);
+                }
+                place.park();
+            }
+            !goes
+        });
+    }
+
     /// The partitions it was assigned.
     pub fn assignment(&self) -> impl Iterator<Item = u32> {
         self.places.iter().map(|place| place.partition)

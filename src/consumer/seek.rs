@@ -83,6 +83,13 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         })
     }
 
+    /// Goes on in one partition where the group has got to. What is gone meanwhile is told as lost.
+    pub(crate) fn go_on_at(&mut self, partition: u32, committed: Offset) -> Result<(), PollError> {
+        self.news = true;
+        let place = self.places.iter_mut().find(|place| place.partition == partition);
+        place.ok_or(PollError::NotAssigned { partition })?.go_committed(committed)
+    }
+
     fn seek_by<O: OffsetStore + ?Sized>(
         &mut self,
         topics: &S,

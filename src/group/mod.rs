@@ -37,5 +37,17 @@
 //! ```
 
 mod assign;
+mod consumer;
+mod error;
+mod member;
+mod members;
+mod place;
+mod watch;
 
+pub use crate::offset::area::{ClaimInfo, Group, GroupConfig, GroupError, GroupRef};
+pub use crate::offset::claim::Claim;
 pub use assign::{AssignError, Changes, Moves, assign};
+pub use consumer::{GroupConsumer, Rebalance};
+pub use error::{GroupConsumerError, MemberError};
+pub use member::{Event, Member, MemberConfig};
+pub use members::MemberInfo;

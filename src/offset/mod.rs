@@ -2,15 +2,27 @@
 //!
 //! A committed offset is that of the first record a group has not dealt with. It does not keep the record; that is what
 //! a group's place in the partition does (see [`crate::consumer`]).
+//!
+//! [`StaticOffsetStore`] and `MemOffsetStore` keep the offsets of one process, and believe whoever commits.
+//! [`LeasedOffsets`] keeps them in a lease that processes can share, and takes a commit only from the party that owns the
+//! partition at that moment: see [`crate::group`].
 
+pub(crate) mod area;
+mod cell;
+pub(crate) mod claim;
+pub(crate) mod layout;
+mod leased;
 #[cfg(feature = "alloc")]
 mod memory;
+
+pub use leased::LeasedOffsets;
 
 #[cfg(feature = "alloc")]
 pub use memory::MemOffsetStore;
 
+use crate::error::LeaseError;
 use crate::name::{MAX_NAME, MAX_TOPIC_NAME};
-use crate::types::Offset;
+use crate::types::{Epoch, Offset};
 use core::fmt;
 
 /// Keeps the committed offset of each group in each partition.
@@ -43,13 +55,40 @@ pub enum OffsetError {
         /// Where it is.
         committed: Offset,
     },
+    /// The committed offset is damaged.
+    Corrupt,
+    /// The partition was taken over as often as its epochs can count.
+    Exhausted,
+    /// The store is another group's, or another topic's.
+    Foreign,
     /// No room for another partition.
     Full {
         /// How many it has room for.
         limit: usize,
     },
+    /// The lease that the store lies in refuses.
+    Lease(LeaseError),
     /// A name is too long for the store.
     Name,
+    /// The group has no such partition.
+    NoSuchPartition {
+        /// The one asked for.
+        partition: u32,
+        /// How many there are.
+        partitions: u32,
+    },
+    /// The partition was not taken by this member, or was given up or lost before.
+    NotClaimed {
+        /// Which partition.
+        partition: u32,
+    },
+    /// Somebody has taken the partition over: what this member commits does not count any more.
+    Stale {
+        /// The epoch under which this member had it.
+        claimed: Epoch,
+        /// The epoch it has now.
+        current: Epoch,
+    },
     /// The medium cannot be reached.
     Unavailable,
 }
@@ -62,12 +101,37 @@ impl fmt::Display for OffsetError {
             Self::Behind { committed } => {
                 write!(f, "the store has offset {committed} already: reset it if the group is to go back")
             }
+            Self::Corrupt => {
+                f.write_str("the committed offset is damaged: reset it to where the group is known to have been")
+            }
+            Self::Exhausted => f.write_str(
+                "the partition was taken over 2^24 times: format the group anew, and reset the offsets to those of the old one",
+            ),
+            Self::Foreign => f.write_str("the store is of another group or topic: use the one of this group and topic"),
             Self::Full { limit } => write!(f, "the store has room for {limit} partitions: make it larger"),
+            Self::Lease(inner) => write!(f, "the store's lease: {inner}"),
             Self::Name => {
                 write!(f, "group names have at most {MAX_NAME} bytes, topic names {MAX_TOPIC_NAME}: shorten it")
             }
+            Self::NoSuchPartition { partition, partitions } => {
+                write!(f, "there is no partition {partition}: the group has {partitions}, numbered from 0")
+            }
+            Self::NotClaimed { partition } => write!(
+                f,
+                "partition {partition} is not this member's: commit only between the events Assigned and Revoked or Lost"
+            ),
+            Self::Stale { claimed, current } => write!(
+                f,
+                "the partition was taken over: it was this member's under epoch {claimed}, and is at epoch {current} now; stop, its new owner goes on from the last commit that succeeded"
+            ),
             Self::Unavailable => f.write_str("the store's medium cannot be reached: try again"),
         }
+    }
+}
+
+impl From<LeaseError> for OffsetError {
+    fn from(inner: LeaseError) -> Self {
+        Self::Lease(inner)
     }
 }
 
