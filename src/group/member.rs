@@ -117,6 +117,23 @@ struct Seat {
     word: PlaceWord,
 }
 
+impl Seat {
+    /// Whether a claim of the holder of `place`, which was seen before, is nobody's. Looked at now, not at the start of the
+    /// round: who has come since is not to be robbed.
+    ///
+    /// Of another place, if nobody holds that. Of this one, if it is still this member's: then it was when the claim was
+    /// seen, so that this is what a former holder has left.
+    fn may_take_from<L: Lease>(self, group: &Group<L>, place: u32) -> bool {
+        let Some(line) = group.place(place) else { return true };
+        let word = PlaceWord::load(&line);
+        if place == self.place {
+            word.is_held() && word.incarnation() == self.word.incarnation()
+        } else {
+            !word.is_held()
+        }
+    }
+}
+
 /// How a membership ended, to be told once its partitions are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum End {
@@ -536,11 +553,10 @@ impl<G: GroupRef, const P: usize, const M: usize> Member<G, P, M> {
         }
         if !self.is_planned(partition, seat) {
             // What a former holder of this place has left stands in the way of others.
-            self.offsets.disown(partition, seat.place)?;
+            self.offsets.disown(partition, seat.place, |group| seat.may_take_from(group, seat.place))?;
             return Ok(None);
         }
-        let watch = &self.watch;
-        let free = |owner: Option<u32>| owner.is_none_or(|place| place == seat.place || !watch.is_member(place));
+        let free = |group: &_, owner: Option<u32>| owner.is_none_or(|place| seat.may_take_from(group, place));
         Ok(self.offsets.take(partition, seat.place, free)?.map(Event::Assigned))
     }
 }

@@ -77,11 +77,12 @@ impl<G: GroupRef, const P: usize> LeasedOffsets<G, P> {
         &mut self,
         partition: u32,
         place: u32,
-        free: impl FnOnce(Option<u32>) -> bool,
+        free: impl FnOnce(&Group<G::Lease>, Option<u32>) -> bool,
     ) -> Result<Option<Claim>, OffsetError> {
         let line = self.group.group().partition(partition)?;
         let now = ClaimWord::new(line.load(CLAIM));
-        if !free(now.owner()) {
+        // What is behind the claim is looked at after the claim: whoever comes meanwhile and takes it changes the word.
+        if !free(self.group(), now.owner()) {
             return Ok(None);
         }
         let mine = now.next(Some(place))?;
@@ -89,6 +90,10 @@ impl<G: GroupRef, const P: usize> LeasedOffsets<G, P> {
             return Ok(None);
         }
         let committed = cell::read(&line, mine);
+        if line.load(CLAIM) != mine.raw() {
+            // Lost at once: what was read may be a successor's, in the middle of its own commit.
+            return Ok(None);
+        }
         self.note(partition, mine.raw());
         Ok(Some(Claim { partition, epoch: mine.epoch(), committed }))
     }
@@ -101,11 +106,17 @@ impl<G: GroupRef, const P: usize> LeasedOffsets<G, P> {
         Ok(())
     }
 
-    /// Takes a partition from a place's former holder, for nobody: whoever that was, its commits are refused from then on.
-    pub(crate) fn disown(&self, partition: u32, place: u32) -> Result<(), OffsetError> {
+    /// Takes a partition from a place's former holder, for nobody, if `left` says that it is one: its commits are refused from
+    /// then on.
+    pub(crate) fn disown(
+        &self,
+        partition: u32,
+        place: u32,
+        left: impl FnOnce(&Group<G::Lease>) -> bool,
+    ) -> Result<(), OffsetError> {
         let line = self.group.group().partition(partition)?;
         let now = ClaimWord::new(line.load(CLAIM));
-        if now.owner() == Some(place) && self.held(partition).is_none() {
+        if now.owner() == Some(place) && self.held(partition).is_none() && left(self.group()) {
             line.swap(CLAIM, now.raw(), now.next(None)?.raw())?;
         }
         Ok(())
