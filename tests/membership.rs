@@ -71,12 +71,12 @@ fn row(memory: &Owned<Cooperative>, partition: usize) -> Row {
     let at = claims_at() + 128 * partition;
     let claim = word(memory, at);
     let (epoch, copy) = (claim >> 8, (claim & 1) as usize);
-    let words: Vec<u32> = (0..9).map(|index| word(memory, at + [32, 80][copy] + 4 * index)).collect();
+    let words: [u32; 9] = std::array::from_fn(|index| word(memory, at + [32, 80][copy] + 4 * index));
     assert!(
         words.iter().all(|word| word >> 8 == words[0] >> 8 && word >> 8 <= epoch),
         "the copy in use is of one epoch"
     );
-    let digits: Vec<u8> = words.iter().map(|word| *word as u8).collect();
+    let digits = words.map(|word| word as u8);
     let offset = u64::from_le_bytes(digits[..8].try_into().unwrap());
     let crc = digits[..8].iter().fold(0_u8, |crc, byte| {
         (0..8).fold(crc ^ byte, |crc, _| if crc & 0x80 != 0 { (crc << 1) ^ 7 } else { crc << 1 })

@@ -40,6 +40,9 @@ pub struct LeasedOffsets<G: GroupRef, const P: usize = 16> {
     held: [u32; P],
 }
 
+/// How often it is tried to take a partition whose owner was given up and commits on.
+const TRIES: u32 = 16;
+
 impl<G: GroupRef, const P: usize> LeasedOffsets<G, P> {
     pub(crate) const fn new(group: G) -> Self {
         Self { group, held: [0; P] }
@@ -77,18 +80,23 @@ impl<G: GroupRef, const P: usize> LeasedOffsets<G, P> {
         &mut self,
         partition: u32,
         place: u32,
-        free: impl FnOnce(&Group<G::Lease>, Option<u32>) -> bool,
+        free: impl Fn(&Group<G::Lease>, Option<u32>) -> bool,
     ) -> Result<Option<Claim>, OffsetError> {
         let line = self.group.group().partition(partition)?;
-        let now = ClaimWord::new(line.load(CLAIM));
-        // What is behind the claim is looked at after the claim: whoever comes meanwhile and takes it changes the word.
-        if !free(self.group(), now.owner()) {
-            return Ok(None);
-        }
-        let mine = now.next(Some(place))?;
-        if !line.swap(CLAIM, now.raw(), mine.raw())? {
-            return Ok(None);
-        }
+        let mut tries = 0_u32;
+        let mine = loop {
+            let now = ClaimWord::new(line.load(CLAIM));
+            // What is behind the claim is looked at after the claim: whoever comes meanwhile and takes it changes the word.
+            if tries >= TRIES || !free(self.group(), now.owner()) {
+                return Ok(None);
+            }
+            let mine = now.next(Some(place))?;
+            if line.swap(CLAIM, now.raw(), mine.raw())? {
+                break mine;
+            }
+            // Somebody was faster; or the owner, who does not know yet that it was given up, has committed.
+            tries = tries.saturating_add(1);
+        };
         let committed = cell::read(&line, mine);
         if line.load(CLAIM) != mine.raw() {
             // Lost at once: what was read may be a successor's, in the middle of its own commit.
