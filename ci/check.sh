@@ -24,13 +24,14 @@ USAGE="usage: ci/check.sh [PART [ARG]]
   size            what the ring costs in flash, against its budget
   instructions    instructions per operation, against the baseline; --bless writes it
   loom            every interleaving of the small models
+  membership [SEEDS]  members that pause, die and disagree, so many seeds (default 2000)
   tsan            the thread tests under ThreadSanitizer
   fuzz [SECONDS]  each fuzz target for so long (default 20)
   hostile [SECONDS]  a process that rewrites a shared lease while it is read, for so long (default 10)
   bench [full]    the targets beside other queues; full: everything, into RESULTS.md"
 
 # In the order in which CI runs them: what fails soonest comes first.
-PARTS=(lint test features firmware size instructions loom tsan fuzz hostile bench)
+PARTS=(lint test features firmware size instructions loom membership tsan fuzz hostile bench)
 
 # Bytes of flash the ring may add to a thumbv7m firmware at opt-level s.
 SIZE_BUDGET=3072
@@ -459,8 +460,23 @@ part_instructions() {
 part_loom() {
     # shellcheck disable=SC2031  # the subshell that sets these is in_dir's
     export RUSTFLAGS="${RUSTFLAGS:-} --cfg loom" CARGO_TARGET_DIR="$CARGO_TARGET_DIR/loom"
-    tested "models" cargo test --release --test loom --test loom_locator -- --nocapture
+    tested "models" cargo test --release --test loom --test loom_group --test loom_locator -- --nocapture
     printf 'loom: %s models passed, every interleaving within their bounds\n' "$(grouped "$PASSED")"
+}
+
+# ---------------------------------------------------------------------------------------------------------- membership
+
+part_membership() {
+    local seeds=${1:-2000} shown
+    [[ $seeds =~ ^[1-9][0-9]*$ ]] || usage
+    # Scale 1 is 200 seeds.
+    FABRIC_MQ_SCALE=$(((seeds + 199) / 200)) tested "simulation" \
+        cargo test --release --test membership -- --nocapture
+    shown="$(grep -oE 'passed [0-9]+ seeds: .*' "$LOG")"
+    if (("$(survived seeds)" < seeds)); then
+        failed "membership: $shown" || return
+    fi
+    printf 'membership: %s\n' "$shown"
 }
 
 # ---------------------------------------------------------------------------------------------------------------- tsan
@@ -602,7 +618,7 @@ help | --help | -h)
     exit
     ;;
 all | lint | test | features | firmware | size | loom | tsan) (($# <= 1)) || usage ;;
-fuzz | hostile | bench) (($# <= 2)) || usage ;;
+fuzz | hostile | bench | membership) (($# <= 2)) || usage ;;
 instructions) [[ $# == 1 || ($# == 2 && $2 == --bless) ]] || usage ;;
 *) usage ;;
 esac

@@ -45,7 +45,7 @@
 //! | [`partition`] | a ring with its number and what it does when it is full |
 //! | [`topic`] | a set of partitions under a name; with an allocator and without |
 //! | [`producer`], [`consumer`] | who sends and who reads; [`offset`]: how far a group has come; [`uri`]: where a topic is |
-//! | [`group`] | who of a group reads which partition |
+//! | [`group`] | who of a group reads which partition: members, claims, and the plan they share |
 //! | [`dlq`] | records that cannot be processed: counted tries, dead letters, redriving them |
 //! | [`locator`] | from a topic's address to its leases, for whoever shares memory |
 //!

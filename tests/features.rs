@@ -12,6 +12,8 @@
 )]
 #![cfg(not(loom))]
 
+use fabric_mq::group::{GroupConfig, Member};
+use fabric_mq::lease::StaticGrant;
 use fabric_mq::locator::{Locator, RegistryConfig};
 use fabric_mq::ring::RingConfig;
 use fabric_mq::topic::TopicConfig;
@@ -271,6 +273,24 @@ fn a_registry_has_the_bytes_that_the_page_says() {
     assert_eq!(size_of::<Locator<64>>() - size, 64 * 16);
     let [topics, partitions, names] = [1, 2, 3].map(|column| number(&rows.last().unwrap()[column]));
     assert_eq!(config(topics, partitions, names), RegistryConfig::new());
+}
+
+#[test]
+fn a_group_takes_what_the_page_says() {
+    let page = page();
+    for places in [1_u32, 16, 127] {
+        for partitions in [1_u32, 4, 65_536] {
+            let config = GroupConfig::new("g", "t", partitions).with_places(places);
+            let shape = [("places", places as usize), ("partitions", partitions as usize)];
+            assert_eq!(config.lease_bytes(), Ok(formula(&page, "group bytes", &shape)), "{shape:?}");
+        }
+    }
+    let rows = table(&page, &["member's tables", "P", "M", "bytes at most"]);
+    let size = |row: usize| number(&rows[row][3]);
+    type Group = fabric_mq::group::Group<StaticGrant>;
+    assert!(size_of::<Member<&Group, 4, 4>>() <= size(0), "{}", size_of::<Member<&Group, 4, 4>>());
+    assert!(size_of::<Member<&Group, 16, 16>>() <= size(1), "{}", size_of::<Member<&Group, 16, 16>>());
+    assert!(size_of::<Member<&Group, 256, 64>>() <= size(2), "{}", size_of::<Member<&Group, 256, 64>>());
 }
 
 #[test]
