@@ -489,6 +489,38 @@ impl From<LeaseError> for SeekError {
     }
 }
 
+/// Why a task does not wait for a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// There is nothing to wait for: the reader cannot go on.
+    Read(ReadError),
+    /// As many tasks wait as the bell has places.
+    WakersFull {
+        /// How many it has.
+        limit: usize,
+    },
+}
+
+impl core::error::Error for WaitError {}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(inner) => write!(f, "{inner}"),
+            Self::WakersFull { limit } => {
+                write!(f, "{limit} tasks wait for this bell, which is all it has places for: make a Bell with more")
+            }
+        }
+    }
+}
+
+impl From<ReadError> for WaitError {
+    fn from(inner: ReadError) -> Self {
+        Self::Read(inner)
+    }
+}
+
 /// Why a name is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]

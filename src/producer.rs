@@ -10,6 +10,7 @@ use crate::error::{Corrupt, LeaseError, WriteError};
 use crate::message::layout::{STAMPED_AND_KEYED, TIMESTAMP, before_key};
 use crate::message::{MessageError, Record};
 use crate::partition::{AppendError, Hold, Outcome, Partition};
+use crate::platform::bell::Desk;
 use crate::topic::{TopicError, TopicRef, Topics, partition_of};
 use crate::types::{Offset, Ticks};
 use core::fmt;
@@ -17,7 +18,8 @@ use core::fmt;
 /// Sends to one topic. Cheap: make one for each thread.
 ///
 /// It finds its topic at the first send and keeps it, so later sends look nothing up. No send allocates; none blocks but
-/// under [`FullPolicy::Wait`](crate::partition::FullPolicy::Wait).
+/// under [`FullPolicy::Wait`](crate::partition::FullPolicy::Wait). Every send wakes the consumers that wait for records of the
+/// partition: that takes a fence and a load if none does, and runs the wakers of those that are tasks.
 ///
 /// ```
 /// # #[cfg(feature = "std")]
@@ -84,13 +86,16 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
             let number = turn(next, topic);
             let (partition, timestamps) = pick(topic, number)?;
             let (true, Some(writer)) = (timestamps, partition.retaining()) else {
-                return deliver(topics, partition, timestamps, &Record::new(payload), None);
+                return deliver(topics, topic.bell(), partition, timestamps, &Record::new(payload), None);
             };
             // What is sent most often, in the fewest steps.
             let time = topics.now();
             match writer.write_parts(TIMESTAMP, &[&time.as_millis().to_le_bytes(), payload]) {
-                Ok(offset) => Ok(SendReceipt { partition: number, outcome: Outcome::Stored(offset) }),
-                Err(error) => hold_up(topics, partition, &Record::new(payload), time, error),
+                Ok(offset) => {
+                    partition.announce(topic.bell());
+                    Ok(SendReceipt { partition: number, outcome: Outcome::Stored(offset) })
+                }
+                Err(error) => hold_up(topics, topic.bell(), partition, &Record::new(payload), time, error),
             }
         })
     }
@@ -104,14 +109,19 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
             let number = partition_of(key, topic.partition_count());
             let (partition, timestamps) = pick(topic, number)?;
             let (true, Some(writer)) = (timestamps, partition.retaining()) else {
-                return deliver(topics, partition, timestamps, &Record::new(payload).with_key(key), None);
+                return deliver(topics, topic.bell(), partition, timestamps, &Record::new(payload).with_key(key), None);
             };
             // As above.
             let time = topics.now();
             let before = before_key(time, key).ok_or(SendError::Message(MessageError::Key { len: key.len() }))?;
             match writer.write_parts(STAMPED_AND_KEYED, &[&before, key, payload]) {
-                Ok(offset) => Ok(SendReceipt { partition: number, outcome: Outcome::Stored(offset) }),
-                Err(error) => hold_up(topics, partition, &Record::new(payload).with_key(key), time, error),
+                Ok(offset) => {
+                    partition.announce(topic.bell());
+                    Ok(SendReceipt { partition: number, outcome: Outcome::Stored(offset) })
+                }
+                Err(error) => {
+                    hold_up(topics, topic.bell(), partition, &Record::new(payload).with_key(key), time, error)
+                }
             }
         })
     }
@@ -133,7 +143,7 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
         self.with_topic(topics, |topic, next| {
             let number = choose(next, &record, topic);
             let (partition, timestamps) = pick(topic, number)?;
-            deliver(topics, partition, timestamps, &record, None)
+            deliver(topics, topic.bell(), partition, timestamps, &record, None)
         })
     }
 
@@ -144,7 +154,7 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
     pub fn send_record_to(&mut self, topics: &S, partition: u32, record: Record<'_>) -> Result<SendReceipt, SendError> {
         self.with_topic(topics, |topic, _| {
             let (partition, timestamps) = pick(topic, partition)?;
-            deliver(topics, partition, timestamps, &record, None)
+            deliver(topics, topic.bell(), partition, timestamps, &record, None)
         })
     }
 
@@ -166,7 +176,7 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
                 let record = record.into();
                 let number = choose(next, &record, topic);
                 let (partition, timestamps) = pick(topic, number)?;
-                deliver(topics, partition, timestamps, &record, now)?;
+                deliver(topics, topic.bell(), partition, timestamps, &record, now)?;
                 sent = sent.saturating_add(1);
             }
             Ok(())
@@ -219,9 +229,11 @@ fn pick<H: Hold>(topic: TopicRef<'_, H>, number: u32) -> Result<(&Partition<H>, 
     }
 }
 
-/// Appends a record. With `timestamps`, one without a time of its own gets the time `now`, or the time it is now.
+/// Appends a record, and wakes who waits for it by `bell`. With `timestamps`, one without a time of its own gets the time `now`,
+/// or the time it is now.
 fn deliver<S: Topics>(
     topics: &S,
+    bell: &Desk,
     partition: &Partition<S::Hold>,
     timestamps: bool,
     record: &Record<'_>,
@@ -231,7 +243,7 @@ fn deliver<S: Topics>(
         None if timestamps => Some(now.unwrap_or_else(|| topics.now())),
         own => own,
     };
-    settle(partition, record.with_parts(time, |tag, parts| partition.append(tag, parts, || topics.now())))
+    settle(bell, partition, record.with_parts(time, |tag, parts| partition.append(tag, parts, || topics.now())))
 }
 
 /// Goes on with a record that could not be appended at once.
@@ -239,6 +251,7 @@ fn deliver<S: Topics>(
 #[inline(never)]
 fn hold_up<S: Topics>(
     topics: &S,
+    bell: &Desk,
     partition: &Partition<S::Hold>,
     record: &Record<'_>,
     time: Ticks,
@@ -248,13 +261,17 @@ fn hold_up<S: Topics>(
         return Err(refusal(partition, AppendError::Write(error)));
     }
     let when_full = |tag, parts: &[&[u8]]| partition.append_when_full(tag, parts, || topics.now());
-    settle(partition, record.with_parts(Some(time), when_full))
+    settle(bell, partition, record.with_parts(Some(time), when_full))
 }
 
 fn settle<H: Hold>(
+    bell: &Desk,
     partition: &Partition<H>,
     outcome: Result<Result<Outcome, AppendError>, MessageError>,
 ) -> Result<SendReceipt, SendError> {
+    if let Ok(Ok(Outcome::Stored(_))) = outcome {
+        partition.announce(bell);
+    }
     match outcome {
         Ok(Ok(outcome)) => Ok(SendReceipt { partition: partition.number(), outcome }),
         Ok(Err(error)) => Err(refusal(partition, error)),

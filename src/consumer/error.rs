@@ -84,6 +84,11 @@ pub enum PollError {
     },
     /// The topic cannot be used.
     Topic(TopicError),
+    /// As many tasks wait for records of the topic as it has places for.
+    WakersFull {
+        /// How many it has.
+        limit: usize,
+    },
 }
 
 impl PollError {
@@ -160,6 +165,10 @@ impl fmt::Display for PollError {
                 write!(f, "the committed offset of partition {partition} cannot be read: {error}")
             }
             Self::Topic(inner) => write!(f, "{inner}"),
+            Self::WakersFull { limit } => write!(
+                f,
+                "{limit} tasks wait for records of the topic, which is all it has places for: let a task consume more partitions, or create the topic with more groups"
+            ),
         }
     }
 }

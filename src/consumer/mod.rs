@@ -5,6 +5,11 @@
 //! dropped; two consumers of one group cannot have the same partition at the same time. Consumers of different groups do
 //! not know of each other.
 //!
+//! # Waiting
+//! Polls do not wait. A thread sleeps in [`Consumer::wait_until`] or `poll_until` until a producer sends to one of the assigned
+//! partitions; an `async` task awaits [`Consumer::ready`] or `next_batch`, on any executor. Producers of the topic wake both by
+//! themselves, since whoever sends to a topic does so through the same [`Topics`].
+//!
 //! # What can be lost, what comes twice
 //! What a poll hands out is *released*, so that its room can be used again, by the next poll ([`ReleaseOn::Poll`], the
 //! default) or by the next commit ([`ReleaseOn::Commit`]). Whoever takes the group's place afterwards begins at the first
@@ -45,15 +50,21 @@ mod error;
 mod owned;
 mod poll;
 mod seek;
+mod wait;
+#[cfg(feature = "alloc")]
+mod wait_owned;
 
 pub use error::{CommitError, PollError};
 pub use seek::{Otherwise, SeekPolicy};
+pub use wait::Ready;
+#[cfg(feature = "alloc")]
+pub use wait_owned::NextBatch;
 
 use crate::name::Name;
 use crate::offset::OffsetStore;
 use crate::partition::{Cursor, Hold, group_name};
 use crate::topic::{TopicError, Topics};
-use crate::types::Offset;
+use crate::types::{Offset, Ticks};
 use core::fmt;
 
 /// When records that were handed out are released.
@@ -81,6 +92,8 @@ pub struct Consumer<N, S: Topics, const P: usize = 16> {
     fail_on_loss: bool,
     /// Whether every assigned partition's place is taken.
     settled: bool,
+    /// After how long a sleep it looks by itself.
+    recheck: Ticks,
     /// Whether there may be something to tell: `pending`, or a place's loss.
     news: bool,
     /// What stopped a poll that had something to hand out: for the next one to tell.
@@ -122,6 +135,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
             release_on: ReleaseOn::Poll,
             fail_on_loss: true,
             settled: false,
+            recheck: wait::RECHECK,
             news: false,
             pending: None,
         }
@@ -138,6 +152,14 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
     #[must_use]
     pub fn with_fail_on_loss(mut self, fail_on_loss: bool) -> Self {
         self.fail_on_loss = fail_on_loss;
+        self
+    }
+
+    /// Sets after how long a sleep [`wait_until`](Self::wait_until) looks by itself, as if woken: for leases that end, and clocks
+    /// that are set forward. In milliseconds of real time, 1 at least. Default: 100 ms.
+    #[must_use]
+    pub fn with_recheck(mut self, recheck: Ticks) -> Self {
+        self.recheck = recheck.max(Ticks::from_millis(1));
         self
     }
 
@@ -250,7 +272,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
     /// # Errors
     /// As [`seek`](Self::seek): places are taken if they were not.
     pub fn lag(&mut self, topics: &S) -> Result<u64, PollError> {
-        self.ready(topics)?;
+        self.ready_places(topics)?;
         let lags = self
             .places
             .iter()
@@ -380,7 +402,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
 
     /// Sees to it that every assigned partition's place is taken.
     #[inline]
-    fn ready(&mut self, topics: &S) -> Result<(), PollError> {
+    fn ready_places(&mut self, topics: &S) -> Result<(), PollError> {
         match &self.handle {
             Some(handle) if self.settled && topics.topic(handle, self.topic.as_ref()).is_ok() => Ok(()),
             _ => self.make_ready(topics),

@@ -62,7 +62,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         mut turn: impl FnMut(&mut Place<S::Hold>, usize) -> Turn,
     ) -> Result<usize, PollError> {
         self.tell()?;
-        self.ready(topics)?;
+        self.ready_places(topics)?;
         for place in &mut self.places {
             let partition = place.partition;
             let Some(cursor) = &mut place.cursor else { continue };
@@ -106,7 +106,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
 
     /// Tells what could not be told before.
     #[inline]
-    fn tell(&mut self) -> Result<(), PollError> {
+    pub(super) fn tell(&mut self) -> Result<(), PollError> {
         if self.news { self.tell_news() } else { Ok(()) }
     }
 

@@ -97,7 +97,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         policy: SeekPolicy,
         mut stamp: impl FnMut(&mut Cursor<S::Hold>, u32) -> Result<Next<Stamp>, ReadError>,
     ) -> Result<(), PollError> {
-        self.ready(topics)?;
+        self.ready_places(topics)?;
         let group = self.group?;
         if let SeekPolicy::Offset { partition, offset } = policy {
             let place = self.places.iter_mut().find(|place| place.partition == partition);

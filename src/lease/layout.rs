@@ -1,7 +1,7 @@
 //! The memory format, byte by byte. Version 1.
 //!
 //! All numbers are little-endian. Nothing in a lease is an address, so any party may map it anywhere. Each 128-byte
-//! block has one writer, on every target, whatever its cache lines are: two machines on one fabric agree.
+//! block has one writer (but the bell, see there), on every target, whatever its cache lines are: two machines on one fabric agree.
 //!
 //! ```text
 //!          0        128        256        384           384+128R      +16N          +8U
@@ -11,9 +11,11 @@
 //!          +----------+----------+----------+-- - - --+----------+-- - - ----+-- - - -----+
 //! written  once, by   writer     writer     reader 0   reader R-1  writer      writer
 //! by       format                           (joining)
+//!          (but for
+//!          the bell)
 //! ```
 //!
-//! ## Superblock (offset 0, immutable after formatting)
+//! ## Superblock (offset 0, immutable after formatting but for its last 64 bytes)
 //! ```text
 //!   0        8         10        12        16       17       18       19       20        24
 //!   +--------+---------+---------+---------+--------+--------+--------+--------+---------+
@@ -22,13 +24,29 @@
 //!   +--------+---------+---------+---------+--------+--------+--------+--------+---------+
 //!   24       28        32                  48                 56        60        64    128
 //!   +--------+---------+-------------------+------------------+---------+---------+------+
-//!   | epoch  | number  | lease id          | formatted at     | zero    | CRC-32C | zero |
+//!   | epoch  | number  | lease id          | formatted at     | zero    | CRC-32C | bell |
 //!   | u32    | u32     | u128              | u64, ms          | u32     | of 0-60 |      |
 //!   +--------+---------+-------------------+------------------+---------+---------+------+
 //! ```
 //! `magic` is `89 46 4D 51 0D 0A 1A 0A` and is stored last: a lease whose formatting was cut off is not a ring.
 //! `needed` lists features a reader must know; this version knows none. `keep` is 0 for retain, 1 for overwrite.
 //! `epoch` is the lease's when it was formatted; `number` is the partition's in its topic.
+//!
+//! ## Bell (offset 64, in the superblock's block): written by readers that sleep, and by whoever wakes them
+//! ```text
+//!   64       68        72    128
+//!   +--------+---------+------+
+//!   | rings  | waiting | zero |
+//!   | u32    | u32     |      |
+//!   +--------+---------+------+
+//! ```
+//! `waiting` is 1 while a reader may be asleep, else 0. Who has committed and finds it set clears it, then counts `rings` up,
+//! then wakes those who sleep on that word. Zero in images of before there was a bell; writers of that time never ring, so
+//! that whoever sleeps also looks by itself now and then. Nothing but the length of a sleep depends on either word.
+//!
+//! The one place that several parties write: not in a block of the writer's or of a reader's, since a party whose caches are
+//! not those of the others would write the rest of such a block back with it, old as it knows it. Here the rest is the same for
+//! ever. And a writer whose readers never sleep has the line to read, and nobody takes it away.
 //!
 //! ## Writer, bounds (offset 128): written rarely, read by every reader
 //! ```text
@@ -104,6 +122,15 @@ pub(crate) const BOUNDS_AT: usize = SUPERBLOCK_AT + BLOCK;
 pub(crate) const HINTS_AT: usize = BOUNDS_AT + BLOCK;
 pub(crate) const READERS_AT: usize = HINTS_AT + BLOCK;
 
+/// Words of the superblock's block that may change.
+pub(crate) mod bell {
+    pub(crate) const RINGS: usize = 16;
+    pub(crate) const WAITING: usize = 17;
+}
+/// Where they lie, and the rest of their line.
+pub(crate) const BELL_AT: usize = SUPERBLOCK_AT + bell::RINGS * 4;
+pub(crate) const BELL_BYTES: usize = BOUNDS_AT - BELL_AT;
+
 /// Words of the bounds block.
 pub(crate) mod bounds {
     pub(crate) const HEAD: usize = 0;
@@ -170,5 +197,6 @@ impl Plan {
 const _: () = {
     assert!(READERS_AT == 384 && BLOCK == 128 && SLOT == 16 && UNIT == 8);
     assert!(reader::NAME + reader::NAME_WORDS == reader::HIGH && reader::OWNER * 4 + 4 <= BLOCK);
+    assert!(BELL_AT == 64 && BELL_BYTES == 64 && bell::WAITING * 4 == 68);
     assert!(bounds::GATE * 4 + 4 == 28 && hints::REFUSED * 4 + 16 == 32);
 };

@@ -140,6 +140,12 @@ impl<H: Hold> Cursor<H> {
         each!(self, pair => pair.read.ring().tail())
     }
 
+    /// Whether there is something to read, or to be told of.
+    #[inline]
+    pub(crate) fn is_ready(&mut self) -> Result<bool, ReadError> {
+        each!(self, pair => pair.read.is_ready())
+    }
+
     /// Whether the lease still holds.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), LeaseError> {

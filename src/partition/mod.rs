@@ -41,7 +41,8 @@ pub use hold::{Borrowed, Hold};
 pub use policy::{FullPolicy, Outcome};
 
 use crate::error::WriteError;
-use crate::lease::Lease;
+use crate::lease::{Lease, Trust};
+use crate::platform::bell::{Desk, bit};
 use crate::platform::later::Later;
 use crate::platform::relax;
 use crate::ring::{Keep, Ring, RingRef, SharedWriter};
@@ -222,6 +223,17 @@ impl<H: Hold> Partition<H> {
             Log::ReadRetain { writer, .. } => writer.get().ok_or(AppendError::ReadOnly)?.write_parts(tag, parts)?,
             Log::ReadOverwrite { writer, .. } => writer.get().ok_or(AppendError::ReadOnly)?.write_parts(tag, parts)?,
         })
+    }
+
+    /// Wakes who waits for records of this partition, behind one that was committed; `bell` is its topic's. A fence and a load or
+    /// two if nobody does.
+    #[inline]
+    pub(crate) fn announce(&self, bell: &Desk) {
+        bell.ring(bit(self.number));
+        // Memory of one holder has no readers elsewhere: whoever reads a partition here is a consumer of its topic.
+        if !<H::Lease as Lease>::Trust::EXCLUSIVE {
+            on!(&self.log, ring => ring.ring().wake_readers_fenced());
+        }
     }
 
     /// Goes on with a record that there was no room for, as the policy says.

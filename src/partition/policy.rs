@@ -14,7 +14,9 @@ pub enum FullPolicy {
     #[default]
     Reject,
     /// The sender waits until there is room, at most this long, by the clock of the topics. With `std` it gives the
-    /// processor away meanwhile; without, it spins, so that somebody else (a core, an interrupt) must make room.
+    /// processor away meanwhile, and looks again after 50 microseconds at the latest; without, it spins, so that somebody else
+    /// (a core, an interrupt) must make room. Readers wake nobody when they make room: it would cost each of them something
+    /// with each record.
     Wait {
         /// How long, from the beginning of the send.
         timeout: Ticks,

@@ -3,6 +3,7 @@
 //! Everything above takes its atomics, locks, clocks and raw memory views from here, so that `--cfg loom` swaps
 //! them all at once and no other file needs a `cfg` for a target.
 
+pub(crate) mod bell;
 mod block;
 pub mod clock;
 pub(crate) mod cursor;
@@ -12,6 +13,7 @@ pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod pair;
 mod racy;
+pub(crate) mod sleep;
 mod slot;
 #[cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
 pub(crate) mod unix;

@@ -19,6 +19,13 @@
 //! and nothing of it is seen. A ring that nobody reads keeps its records (`Retain`: for ever, `Overwrite`: until their
 //! room is needed).
 //!
+//! # Waiting
+//! Nothing that writes wakes anybody: whoever has readers that sleep rings behind what it has written, once for as many records
+//! as it likes.
+//!
+//! - A thread, in the writer's process or in another one: [`Reader::wait_next`], [`Writer::wake_readers`].
+//! - An `async` task, on any executor: [`AsyncReader`], and a [`Bell`] that the writer rings.
+//!
 //! # Costs
 //! No call allocates. `write`, `next` and `copy_next` are wait-free but for copying the payload; every 1/8 of the ring or
 //! so, `write` also looks at the readers' progress (at most 64 words). `seek` is O(1). Joining and attaching walk at most
@@ -51,8 +58,11 @@ mod reader;
 mod record;
 mod recover;
 mod shared;
+mod task;
+mod wait;
 mod writer;
 
+pub use crate::platform::bell::Bell;
 pub(crate) use format::memory_of;
 
 pub use batch::Batch;
@@ -62,6 +72,8 @@ pub use join::{ReaderInfo, Start};
 pub use reader::Reader;
 pub use record::{Copied, RecordRef};
 pub use shared::SharedWriter;
+pub use task::{AsyncReader, Ready};
+pub use wait::Deadline;
 pub use writer::Writer;
 
 use crate::lease::layout::{BOUNDS_AT, HINTS_AT, bounds, hints};

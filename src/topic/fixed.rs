@@ -5,6 +5,7 @@ use crate::error::WriteError;
 use crate::lease::{Lease, Pool};
 use crate::name::{self, MAX_TOPIC_NAME};
 use crate::partition::{AnyRing, Borrowed, FullPolicy, Partition};
+use crate::platform::bell::Desk;
 use crate::platform::clock::Clock;
 use crate::types::Ticks;
 use core::fmt;
@@ -200,6 +201,7 @@ struct Working<'m, L: Lease, const P: usize> {
     name: &'m str,
     config: &'m TopicConfig,
     partitions: heapless::Vec<Partition<Borrowed<'m, L>>, P>,
+    bell: Desk,
 }
 
 /// What a producer keeps of a static topic: its place in the table.
@@ -238,7 +240,7 @@ impl<'m, L: Lease, C, const T: usize, const P: usize> StaticTopics<'m, L, C, T, 
                 let partition = open(ring, number, entry.config.full).map_err(writer)?;
                 partitions.push(partition).map_err(|_| TopicError::TopicsFull { limit: P })?;
             }
-            let working = Working { name: &entry.name, config: &entry.config, partitions };
+            let working = Working { name: &entry.name, config: &entry.config, partitions, bell: Desk::small() };
             topics.push(working).map_err(|_| TopicError::TopicsFull { limit: T })?;
         }
         Ok(Self { topics, clock })
@@ -265,7 +267,7 @@ impl<'m, L: Lease, C, const T: usize, const P: usize> StaticTopics<'m, L, C, T, 
 
 impl<'m, L: Lease, const P: usize> Working<'m, L, P> {
     fn view(&self) -> TopicRef<'_, Borrowed<'m, L>> {
-        TopicRef { name: self.name, config: self.config, partitions: &self.partitions }
+        TopicRef { name: self.name, config: self.config, partitions: &self.partitions, bell: &self.bell }
     }
 }
 

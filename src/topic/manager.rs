@@ -9,6 +9,7 @@ use crate::lease::{Lease, Pool};
 use crate::name::{self, MAX_TOPIC_NAME};
 use crate::partition::{Counted, Partition, PartitionStats};
 use crate::platform::atomic::{AtomicU32, Ordering};
+use crate::platform::bell::{ALL, Desk};
 use crate::platform::clock::Clock;
 use crate::platform::lock::Lock;
 use crate::types::{LeaseId, Ticks};
@@ -19,11 +20,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+/// Tasks that can wait for records of a topic at the same time, at most.
+const MOST_TASKS: usize = 1024;
+
 /// A topic of a `TopicManager`. It stays usable, if only to say that it was deleted, for as long as anybody holds it.
 pub struct Topic<L: Lease> {
     name: Box<str>,
     config: TopicConfig,
     partitions: Vec<Partition<Counted<L>>>,
+    /// Wakes consumers that wait, and the tasks among them: one in each partition for each group, but see `MOST_TASKS`.
+    bell: Desk,
     /// 1 once it was deleted.
     deleted: AtomicU32,
     /// Its manager's mark.
@@ -34,7 +40,7 @@ impl<L: Lease> Topic<L> {
     /// The topic, borrowed.
     #[must_use]
     pub fn view(&self) -> TopicRef<'_, Counted<L>> {
-        TopicRef { name: &self.name, config: &self.config, partitions: &self.partitions }
+        TopicRef { name: &self.name, config: &self.config, partitions: &self.partitions, bell: &self.bell }
     }
 
     /// Its name.
@@ -296,8 +302,8 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
     }
 
     /// Deletes a topic: its memory is taken back from the pool's view at once, and freed when nobody uses it any more.
-    /// Producers and consumers are told at their next call. Of a topic that was opened to be read, what others write stays
-    /// as it is.
+    /// Producers and consumers are told at their next call, and consumers that wait are woken to be told. Of a topic that was
+    /// opened to be read, what others write stays as it is.
     ///
     /// # Errors
     /// [`TopicError::Unknown`] if there is none of this name.
@@ -310,6 +316,7 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
                 let _ = self.shared.pool.revoke(partition.lease_id());
             }
         }
+        topic.bell.ring(ALL);
         Ok(())
     }
 
@@ -359,12 +366,15 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
         partitions: &mut Vec<Partition<Counted<P::Lease>>>,
     ) -> Result<TopicHandle<P::Lease>, TopicError> {
         let home = Arc::clone(&self.shared.mark);
+        let tasks = partitions.len().saturating_mul(config.groups.into()).min(MOST_TASKS);
+        let bell = Desk::with_seats(tasks);
         self.shared.topics.with(|topics| {
             if topics.contains_key(name) {
                 return Err(TopicError::Exists);
             }
             let deleted = AtomicU32::new(0);
-            let topic = Topic { name: name.into(), config, partitions: core::mem::take(partitions), deleted, home };
+            let partitions = core::mem::take(partitions);
+            let topic = Topic { name: name.into(), config, partitions, bell, deleted, home };
             let topic = TopicHandle(Arc::new(topic));
             topics.insert(name.into(), topic.clone());
             Ok(topic)

@@ -29,6 +29,7 @@ pub use route::partition_of;
 use crate::error::AttachError;
 use crate::lease::Lease;
 use crate::partition::{AnyRing, Hold, Partition, PartitionStats};
+use crate::platform::bell::Desk;
 use crate::ring::Ring;
 use crate::types::Ticks;
 use core::fmt;
@@ -38,7 +39,7 @@ pub trait Topics: sealed::Sealed {
     /// How partitions are held.
     type Hold: Hold;
     /// What a producer keeps of a topic it has found, so that it need not look for it again.
-    type Handle: Clone + fmt::Debug;
+    type Handle: Clone + fmt::Debug + Unpin;
 
     /// Looks for a topic.
     ///
@@ -65,6 +66,8 @@ pub struct TopicRef<'t, H: Hold> {
     name: &'t str,
     config: &'t TopicConfig,
     partitions: &'t [Partition<H>],
+    /// Wakes consumers that wait, each partition by a bit.
+    bell: &'t Desk,
 }
 
 impl<H: Hold> Clone for TopicRef<'_, H> {
@@ -101,6 +104,11 @@ impl<'t, H: Hold> TopicRef<'t, H> {
     /// A partition.
     pub(crate) fn partition(&self, number: u32) -> Option<&'t Partition<H>> {
         self.partitions.get(usize::try_from(number).ok()?)
+    }
+
+    /// The bell that is rung for its partitions.
+    pub(crate) const fn bell(&self) -> &'t Desk {
+        self.bell
     }
 
     /// How many partitions it has.
