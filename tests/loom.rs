@@ -34,10 +34,13 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/checker.rs"]
+mod checker;
 #[allow(dead_code, reason = "another test's too")]
 #[path = "common/image.rs"]
 mod image;
 
+use checker::{LoomLease, explore};
 use fabric_mq::clock::{Clock, ManualClock};
 use fabric_mq::lease::{Cooperative, Lease};
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, SharedWriter, Start, Writer};
@@ -49,54 +52,6 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-
-/// Explores a model, and says how large it was. `scenes` are outcomes it must have had: a model whose threads never meet
-/// proves nothing.
-fn explore<S>(name: &str, preemptions: usize, scenes: &[&str], model: S)
-where
-    S: Fn() -> String + Send + Sync + 'static,
-{
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
-    builder.max_branches = 20_000;
-    let bound = builder.preemption_bound.unwrap_or(0);
-    let count = Arc::new(AtomicU64::new(0));
-    let seen = Arc::new(Mutex::new(BTreeSet::new()));
-    let start = Instant::now();
-    builder.check({
-        let (count, seen) = (Arc::clone(&count), Arc::clone(&seen));
-        move || {
-            count.fetch_add(1, Ordering::Relaxed);
-            let scene = model();
-            seen.lock().unwrap().insert(scene);
-        }
-    });
-    let seen = seen.lock().unwrap();
-    println!(
-        "{name}: {} schedules, at most {bound} preemptions, {:.1} s; outcomes: {seen:?}",
-        count.load(Ordering::Relaxed),
-        start.elapsed().as_secs_f64()
-    );
-    for scene in scenes {
-        assert!(seen.contains(*scene), "{name}: nothing led to {scene:?}");
-    }
-}
-
-#[derive(Clone)]
-struct LoomLease(Arc<LoomMemory>);
-
-// SAFETY: under the checker a lease's base is the address of a `LoomMemory`, here one that the lease holds. All who have it
-// are rings of this crate.
-unsafe impl Lease for LoomLease {
-    type Trust = Cooperative;
-
-    fn base(&self) -> NonNull<u8> {
-        NonNull::from(&*self.0).cast()
-    }
-    fn len(&self) -> usize {
-        self.0.bytes()
-    }
-}
 
 type LoomRing<K> = Arc<Ring<LoomLease, K>>;
 type LoomReader<K> = Reader<LoomRing<K>>;
