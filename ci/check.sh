@@ -20,7 +20,7 @@ USAGE="usage: ci/check.sh [PART [ARG]]
   lint            format, clippy, rustdoc, shellcheck, ASCII, layers, cfg, unsafe, licences
   test            tests with each feature set, then the long model and damage tests
   features        every set of features on the host and on four bare targets
-  firmware        the firmware example on an emulated Cortex-M3 and Cortex-M0
+  firmware        the firmware examples on an emulated Cortex-M3 and Cortex-M0
   size            what the ring costs in flash, against its budget
   instructions    instructions per operation, against the baseline; --bless writes it
   loom            every interleaving of the small models
@@ -400,15 +400,17 @@ part_features() {
 # ------------------------------------------------------------------------------------------------------------ firmware
 
 firmware_on() {
-    local machine=$1 target=$2
+    local machine=$1 target=$2 program
     quietly "build for $target" firmware_build examples/firmware "$target" --locked
-    quietly "run on $machine" "firmware_run_$machine" "$(firmware_elf "$target" fabric-mq-firmware)"
-    cat "$LOG"
-    if [[ "$(tail -n 1 "$LOG")" != ok ]]; then
-        failed "the firmware on $machine did not end with ok" || return
-    fi
-    RECEIVED=$((RECEIVED + $(awk 'NF == 5 && $2 ~ /^[0-9]+$/ { sum += $2 } END { print sum + 0 }' "$LOG")))
-    LOST=$((LOST + $(awk 'NF == 5 && $2 ~ /^[0-9]+$/ { sum += $3 } END { print sum + 0 }' "$LOG")))
+    for program in fabric-mq-firmware fabric-mq-firmware-task; do
+        quietly "run $program on $machine" "firmware_run_$machine" "$(firmware_elf "$target" "$program")"
+        cat "$LOG"
+        if [[ "$(tail -n 1 "$LOG")" != ok ]]; then
+            failed "$program on $machine did not end with ok" || return
+        fi
+        RECEIVED=$((RECEIVED + $(awk 'NF == 5 && $2 ~ /^[0-9]+$/ { sum += $2 } END { print sum + 0 }' "$LOG")))
+        LOST=$((LOST + $(awk 'NF == 5 && $2 ~ /^[0-9]+$/ { sum += $3 } END { print sum + 0 }' "$LOG")))
+    done
 }
 
 part_firmware() {
@@ -418,7 +420,7 @@ part_firmware() {
     if ((RECEIVED == 0)); then
         failed "the firmware received nothing" || return
     fi
-    printf 'firmware: ok on Cortex-M3 and Cortex-M0; %s readings received, %s overwritten and told, none unaccounted for\n' \
+    printf 'firmware: a main loop and a task ok on Cortex-M3 and Cortex-M0; %s readings received, %s overwritten and told, none unaccounted for\n' \
         "$(grouped "$RECEIVED")" "$(grouped "$LOST")"
 }
 
@@ -460,7 +462,7 @@ part_instructions() {
 part_loom() {
     # shellcheck disable=SC2031  # the subshell that sets these is in_dir's
     export RUSTFLAGS="${RUSTFLAGS:-} --cfg loom" CARGO_TARGET_DIR="$CARGO_TARGET_DIR/loom"
-    tested "models" cargo test --release --test loom --test loom_group --test loom_locator -- --nocapture
+    tested "models" cargo test --release --test loom --test loom_group --test loom_locator --test loom_wait -- --nocapture
     printf 'loom: %s models passed, every interleaving within their bounds\n' "$(grouped "$PASSED")"
 }
 

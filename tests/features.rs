@@ -41,6 +41,7 @@ adds! {
         clock::MachineClock, lease::Reaped, lease::SharedInfo, lease::SharedLease, lease::SharedPool,
     }
     "alloc" on all() {
+        consumer::NextBatch,
         dlq::Delivered, dlq::Letter, lease::HeapLease, lease::HeapPool, lease::Renewer, message::Message, offset::MemOffsetStore, partition::Counted,
         topic::Topic, topic::TopicHandle, topic::TopicManager,
     }

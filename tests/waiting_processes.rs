@@ -1,0 +1,372 @@
+//! Waiting across processes: this program starts itself again in another role, and is killed.
+
+#![cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
+
+mod common;
+
+use common::scale;
+use fabric_mq::clock::{MachineClock, SystemClock};
+use fabric_mq::lease::{SharedLease, SharedPool, Untrusted};
+use fabric_mq::ring::{Deadline, Reader, Ring, RingConfig, Start, Writer};
+use fabric_mq::{Name, Ticks};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const HOUR: Ticks = Ticks::from_millis(3_600_000);
+const SHAPE: RingConfig = RingConfig::new(64, 4096).with_readers(8);
+
+type Log = Ring<SharedLease<Untrusted>>;
+
+/// A directory of the machine's memory that goes with this value.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(test: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        let path = parent.join(format!("fabric-mq-waiting-{}-{test}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn pool(&self) -> SharedPool<MachineClock> {
+        SharedPool::open(&self.0, MachineClock::new()).unwrap()
+    }
+
+    /// An empty log of this name.
+    fn create(&self, log: &str) -> Log {
+        let lease = self.pool().acquire_named(&Name::new(log).unwrap(), SHAPE.lease_bytes().unwrap(), HOUR).unwrap();
+        Ring::format(lease, SHAPE).unwrap()
+    }
+
+    /// To read it.
+    fn join(&self, log: &str) -> Log {
+        Ring::attach(self.pool().join_named(&Name::new(log).unwrap()).unwrap()).unwrap()
+    }
+
+    /// To write it, behind whoever wrote it before.
+    fn take_over(&self, log: &str) -> Log {
+        let start = Instant::now();
+        loop {
+            match self.pool().attach_named(&Name::new(log).unwrap()) {
+                Ok(lease) => return Ring::attach(lease).unwrap(),
+                Err(error) => assert!(start.elapsed() < Duration::from_secs(10), "{error}"),
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Another process in a role. Killed with this value.
+struct Actor {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Actor {
+    fn start(place: &Place, role: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["an_actor_of_another_test", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+            .env("FABRIC_MQ_ROLE", role)
+            .env("FABRIC_MQ_PLACE", &place.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// What it says next.
+    #[track_caller]
+    fn said(&mut self) -> String {
+        loop {
+            let line = self.lines.next().expect("it says something more").unwrap();
+            if let Some((_, said)) = line.split_once("@ ") {
+                return said.to_owned();
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        writeln!(self.child.stdin.as_mut().unwrap()).unwrap();
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    #[track_caller]
+    fn ends_well(mut self) {
+        assert!(self.child.wait().unwrap().success(), "it failed: see above");
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn say(what: impl std::fmt::Display) {
+    println!("@ {what}");
+}
+
+fn wait_for_word() {
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+fn never() -> Deadline<SystemClock> {
+    Deadline::at(SystemClock::new(), Ticks::MAX).with_recheck(HOUR)
+}
+
+fn after(ms: u64) -> Deadline<SystemClock> {
+    Deadline::after(SystemClock::new(), Ticks::from_millis(ms))
+}
+
+#[test]
+#[ignore = "the entry of the processes that the other tests start"]
+fn an_actor_of_another_test() {
+    let place = Place(PathBuf::from(std::env::var("FABRIC_MQ_PLACE").unwrap()));
+    match std::env::var("FABRIC_MQ_ROLE").unwrap().as_str() {
+        "echo" => echo(&place),
+        "sleep" => sleep(&place),
+        "write" => write(&place),
+        "spin" => spin(&place),
+        role => panic!("no such role: {role}"),
+    }
+    // It is the other process's.
+    std::mem::forget(place);
+}
+
+/// Sends back what comes, asleep in between.
+fn echo(place: &Place) {
+    let (there, back) = (place.join("there"), place.create("back"));
+    let mut reader = Reader::join(&there, "echo", Start::Earliest).unwrap();
+    let mut writer = Writer::claim(&back).unwrap();
+    say("ready");
+    let (mut buffer, never) = ([0; 8], never());
+    loop {
+        reader.wait_copy_next(&mut buffer, &never).unwrap().unwrap();
+        writer.write(&buffer).unwrap();
+        writer.wake_readers();
+        if buffer == [u8::MAX; 8] {
+            break;
+        }
+    }
+    // It is read before it goes.
+    wait_for_word();
+}
+
+/// The same, awake all the time.
+fn spin(place: &Place) {
+    let (there, back) = (place.join("there"), place.create("back"));
+    let mut reader = Reader::join(&there, "echo", Start::Earliest).unwrap();
+    let mut writer = Writer::claim(&back).unwrap();
+    say("ready");
+    let mut buffer = [0; 8];
+    while buffer != [u8::MAX; 8] {
+        if reader.copy_next(&mut buffer).unwrap().is_some() {
+            writer.write(&buffer).unwrap();
+        }
+    }
+    wait_for_word();
+}
+
+/// Sleeps until it is killed, or there is a record.
+fn sleep(place: &Place) {
+    let log = place.join("log");
+    let mut reader = Reader::join(&log, "sleeper", Start::Latest).unwrap();
+    say("asleep");
+    assert!(reader.wait(&never()).unwrap());
+    say("awake");
+}
+
+/// Writes a record and stays until it is killed.
+fn write(place: &Place) {
+    let log = place.create("log");
+    let mut writer = Writer::claim(&log).unwrap();
+    writer.write(b"first").unwrap();
+    say("written");
+    wait_for_word();
+    writer.write(b"second").unwrap();
+    writer.wake_readers();
+    wait_for_word();
+}
+
+/// A word of the log's bell, as it lies in its file.
+fn bell(log: &Log, at: usize) -> u32 {
+    use fabric_mq::lease::Lease;
+    #[allow(unsafe_code, reason = "a look at the bytes")]
+    // SAFETY: a word of the lease that all reach by atomics.
+    let word = unsafe { log.lease().base().add(at).cast::<std::sync::atomic::AtomicU32>().as_ref() };
+    word.load(std::sync::atomic::Ordering::SeqCst)
+}
+
+/// Until somebody waits.
+fn until_set(log: &Log) {
+    let start = Instant::now();
+    while bell(log, 68) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(10), "nobody waits");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Sends numbers to the echo and back; answers how long each took.
+fn ping_pong(place: &Place, role: &str, rounds: u64, sleeps: bool) -> Vec<Duration> {
+    let there = place.create("there");
+    let mut actor = Actor::start(place, role);
+    assert_eq!(actor.said(), "ready");
+    let back = place.join("back");
+    let mut reader = Reader::join(&back, "main", Start::Earliest).unwrap();
+    let mut writer = Writer::claim(&there).unwrap();
+    let (mut buffer, never) = ([0; 8], never());
+    let mut took = Vec::with_capacity(usize::try_from(rounds).unwrap());
+    for round in (0..rounds).chain([u64::MAX]) {
+        let start = Instant::now();
+        writer.write(&round.to_le_bytes()).unwrap();
+        if sleeps {
+            writer.wake_readers();
+            assert!(reader.wait(&never).unwrap());
+        }
+        while reader.copy_next(&mut buffer).unwrap().is_none() {
+            assert!(!sleeps, "it was woken for something");
+        }
+        took.push(start.elapsed());
+        assert_eq!(u64::from_le_bytes(buffer), round);
+    }
+    actor.tell();
+    actor.ends_well();
+    took
+}
+
+#[test]
+fn ten_thousand_rounds_of_two_processes_need_no_recheck() {
+    let place = Place::new("ping-pong");
+    // A recheck would take an hour.
+    let took = ping_pong(&place, "echo", 10_000 * scale(), true);
+    assert!(took.iter().all(|round| *round < Duration::from_secs(60)));
+}
+
+#[test]
+fn a_sleeper_that_is_killed_costs_one_ring() {
+    let place = Place::new("killed");
+    let log = place.create("log");
+    let mut writer = Writer::claim(&log).unwrap();
+    let mut actor = Actor::start(&place, "sleep");
+    assert_eq!(actor.said(), "asleep");
+    until_set(&log);
+    actor.kill();
+    assert_eq!((bell(&log, 64), bell(&log, 68)), (0, 1), "its bit is left");
+    writer.write(b"x").unwrap();
+    writer.wake_readers();
+    writer.wake_readers();
+    assert_eq!((bell(&log, 64), bell(&log, 68)), (1, 0), "rung once, for nobody");
+    // The next one sleeps and is woken as ever.
+    let mut actor = Actor::start(&place, "sleep");
+    assert_eq!(actor.said(), "asleep");
+    until_set(&log);
+    writer.write(b"y").unwrap();
+    writer.wake_readers();
+    assert_eq!(actor.said(), "awake");
+    actor.ends_well();
+}
+
+#[test]
+fn a_writer_that_is_killed_leaves_its_sleepers_to_their_deadline_or_to_its_successor() {
+    let place = Place::new("writer");
+    let mut actor = Actor::start(&place, "write");
+    assert_eq!(actor.said(), "written");
+    let log = place.join("log");
+    let mut reader = Reader::join(&log, "main", Start::Earliest).unwrap();
+    let mut buffer = [0; 8];
+    assert_eq!(reader.wait_copy_next(&mut buffer, &never()).unwrap().unwrap().len(), 5);
+    // Woken by one that lives.
+    actor.tell();
+    assert_eq!(reader.wait_copy_next(&mut buffer, &never()).unwrap().unwrap().len(), 6);
+    actor.kill();
+    assert!(!reader.wait(&after(30)).unwrap(), "nobody writes: it ends at the deadline");
+    thread::scope(|scope| {
+        let woken = scope.spawn(|| reader.wait_copy_next(&mut buffer, &never()).map(|record| record.map(|r| r.len())));
+        thread::sleep(Duration::from_millis(20));
+        let next = place.take_over("log");
+        let mut writer = Writer::claim(&next).unwrap();
+        writer.write(b"next").unwrap();
+        writer.wake_readers();
+        assert_eq!(woken.join().unwrap(), Ok(Some(4)));
+    });
+}
+
+/// Half of a round, from a write in one process or thread to the reader in the other one.
+fn print(what: &str, mut took: Vec<Duration>) {
+    took.sort();
+    let at = |share: usize| took[(took.len() - 1) * share / 100].as_nanos() as f64 / 2000.0;
+    println!("{what:<28} p50 {:>7.1} us   p99 {:>7.1} us", at(50), at(99));
+}
+
+/// `cargo test --release --test waiting_processes -- --ignored --nocapture latency`
+#[test]
+#[ignore = "figures, to be read by people"]
+#[allow(clippy::cast_precision_loss, reason = "figures")]
+fn latency_of_wake_ups() {
+    const ROUNDS: u64 = 20_000;
+    let place = Place::new("latency");
+    print("across processes, asleep", ping_pong(&place, "echo", ROUNDS, true));
+    let place = Place::new("latency-awake");
+    print("across processes, spinning", ping_pong(&place, "spin", ROUNDS, false));
+    for sleeps in [true, false] {
+        let lease = || common::Owned::<fabric_mq::lease::Exclusive>::new(SHAPE.lease_bytes().unwrap());
+        let [there, back] = [(); 2].map(|()| Ring::<_>::format(lease(), SHAPE).unwrap());
+        let mut took = Vec::new();
+        let wait = |from: &mut Reader<&Ring<_>>, buffer: &mut [u8; 8]| {
+            if sleeps {
+                assert!(from.wait(&never()).unwrap());
+            }
+            while from.copy_next(buffer).unwrap().is_none() {}
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut reader, mut writer) =
+                    (Reader::join(&there, "main", Start::Earliest).unwrap(), Writer::claim(&back).unwrap());
+                let mut buffer = [0; 8];
+                for _ in 0..ROUNDS {
+                    wait(&mut reader, &mut buffer);
+                    writer.write(&buffer).unwrap();
+                    writer.wake_readers();
+                }
+            });
+            let mut reader = Reader::join(&back, "main", Start::Earliest).unwrap();
+            let mut writer = Writer::claim(&there).unwrap();
+            let mut buffer = [0; 8];
+            for round in 0..ROUNDS {
+                let start = Instant::now();
+                writer.write(&round.to_le_bytes()).unwrap();
+                writer.wake_readers();
+                wait(&mut reader, &mut buffer);
+                took.push(start.elapsed());
+            }
+        });
+        print(if sleeps { "across threads, asleep" } else { "across threads, spinning" }, took);
+    }
+}
