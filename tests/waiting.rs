@@ -4,6 +4,7 @@
 //! does not end, and a watchdog says so.
 
 #![cfg(all(feature = "std", not(loom)))]
+#![allow(clippy::multiple_unsafe_ops_per_block, reason = "one load through one pointer")]
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

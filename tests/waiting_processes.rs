@@ -1,6 +1,7 @@
 //! Waiting across processes: this program starts itself again in another role, and is killed.
 
 #![cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
+#![allow(clippy::multiple_unsafe_ops_per_block, reason = "one load through one pointer")]
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
