@@ -217,16 +217,79 @@ pub unsafe trait Lease {
         self.id()
     }
 
-    /// Makes bytes that were stored visible to parties that do not share this processor's caches. Does nothing on
-    /// coherent memory.
+    /// Makes bytes that were stored visible to parties that do not share this processor's caches. The bytes of one call, and
+    /// those of several, may become visible in any order, unless there is a [`fence`](Self::fence) between; so may, cache line
+    /// by cache line, bytes that were stored and not cleaned. Does nothing on coherent memory.
     #[inline]
     fn clean(&self, at: usize, len: usize) {
         let _ = (at, len);
     }
 
-    /// Forgets cached copies of bytes that such a party may have stored. Does nothing on coherent memory.
+    /// The same for a counter of the ring's, 16 bytes, whose words must not be seen in any order but their own: the third,
+    /// the first, the second, the last.
+    #[inline]
+    fn clean_counter(&self, at: usize) {
+        self.clean(at.wrapping_add(8), 4);
+        self.fence();
+        self.clean(at, 4);
+        self.fence();
+        self.clean(at.wrapping_add(4), 4);
+        self.fence();
+        self.clean(at.wrapping_add(12), 4);
+    }
+
+    /// Takes care that bytes which were stored and not cleaned do not become visible later, when another party writes there.
+    /// Does nothing where that cannot happen.
+    #[inline]
+    fn discard(&self, at: usize, len: usize) {
+        let _ = (at, len);
+    }
+
+    /// What was cleaned before becomes visible before anything that is stored or cleaned from now on, and before the answer to
+    /// any [`invalidate`](Self::invalidate) or [`compare_exchange`](Self::compare_exchange) from now on was taken from the
+    /// memory. Does nothing on coherent memory.
+    #[inline]
+    fn fence(&self) {}
+
+    /// Waits until all that was cleaned is visible. The ring asks it before it answers that a record is committed. Does nothing
+    /// on coherent memory.
+    ///
+    /// # Errors
+    /// [`LeaseError::Indeterminate`] if nobody knows: some of it may be visible. Any other: what was cleaned last is not.
+    #[inline]
+    fn complete(&self) -> Result<(), LeaseError> {
+        Ok(())
+    }
+
+    /// Forgets cached copies of words that such a party may have stored. What is loaded from the first word afterwards is not
+    /// newer than what is loaded from the others. Does nothing on coherent memory.
     #[inline]
     fn invalidate(&self, at: usize, len: usize) {
         let _ = (at, len);
+    }
+
+    /// The same for a counter of the ring's, 16 bytes: they are as of one moment, or such as loads of the second word, of the
+    /// first and of the third would find, one after the other.
+    #[inline]
+    fn invalidate_counter(&self, at: usize) {
+        self.invalidate(at, 16);
+    }
+
+    /// The same for bytes that nobody stores meanwhile, or of which it is found out afterwards whether somebody did: they may
+    /// be of different moments.
+    #[inline]
+    fn fetch(&self, at: usize, len: usize) {
+        self.invalidate(at, len);
+    }
+
+    /// Moves the word at byte `at` from `old` to `new` in the memory itself, beyond all caches, by one step that is atomic for
+    /// everybody who may take a place in the ring; answers whether it held `old`. `None` where the processor's own
+    /// instruction on the word is such a step: everywhere but on memory that is not coherent.
+    ///
+    /// What was cleaned before is visible before that, and the cached copy of the word is the memory's afterwards.
+    #[inline]
+    fn compare_exchange(&self, at: usize, old: u32, new: u32) -> Option<bool> {
+        let _ = (at, old, new);
+        None
     }
 }

@@ -62,7 +62,7 @@ impl Superblock {
         Plan::new(self.slots_log2, self.units_log2, self.readers)
     }
 
-    /// Writes it to a block of zeros; with the magic, the lease becomes a ring.
+    /// Writes all but the magic to a block of zeros; with that, the lease becomes a ring.
     #[inline]
     pub(crate) fn store(&self, block: Block) {
         let put = |index, word| block.word(index).store(word, Ordering::Relaxed);
@@ -82,6 +82,10 @@ impl Superblock {
         put(12, t0);
         put(13, t1);
         put(CRC, !(2..CRC).fold(FED_MAGIC, |crc, index| feed(crc, block.word(index).load(Ordering::Relaxed))));
+    }
+
+    /// Puts the magic before what was stored and is visible.
+    pub(crate) fn store_magic(block: Block) {
         let [m0, m1] = MAGIC_WORDS;
         // SYNC(format): with `load`.
         block.word(0).store(m0, Ordering::Release);

@@ -184,19 +184,24 @@ impl Slot {
     /// Writes the entry with another commit word than its own: to be committed later by `commit`.
     #[inline]
     pub(crate) fn store_as(self, entry: Entry, stamp: u32) {
-        let [first, extent, position, check] = self.words();
+        self.fill(entry);
+        self.commit(stamp);
+    }
+
+    /// Writes all of the entry but its commit word.
+    #[inline]
+    pub(crate) fn fill(self, entry: Entry) {
+        let [_, extent, position, check] = self.words();
         extent.store(entry.extent.0, Ordering::Relaxed);
         position.store(entry.position, Ordering::Relaxed);
         check.store(entry.check, Ordering::Relaxed);
-        // SYNC(commit): everything written before is seen by whoever sees the stamp.
-        first.store(stamp, Ordering::Release);
     }
 
     /// Rewrites the commit word. One party writes the slot.
     #[inline]
     pub(crate) fn commit(self, stamp: u32) {
         let [first, ..] = self.words();
-        // SYNC(commit)
+        // SYNC(commit): everything written before is seen by whoever sees the stamp.
         first.store(stamp, Ordering::Release);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::recover::low;
 use super::writer::{Core, Pending, Spot, length};
-use super::{Keep, Ring, RingRef, Writer};
+use super::{Keep, Ring, RingRef, WORD, Writer};
 use crate::error::WriteError;
 use crate::lease::{Lease, Trust};
 use crate::platform::STRAIGHT;
@@ -128,11 +128,14 @@ impl<'w, P: RingRef> Batch<'w, P> {
         // The single checked step.
         ring.lease.check()?;
         if len != 0 {
+            ring.lease.fence();
             core.slot(self.first).commit(low(self.first));
-            ring.lease.clean(ring.view.slot_at(self.first), SLOT);
+            ring.lease.clean(ring.view.slot_at(self.first), WORD);
             ring.view.note_tail(&ring.lease, core.next);
+            let known = ring.lease.complete();
             // Nothing is left to be taken back.
             self.first = core.next;
+            known?;
         }
         Ok(len)
     }
@@ -180,7 +183,7 @@ fn take_back<P: RingRef>(writer: &mut Writer<P>) {
     while ours && at > first {
         at = at.wrapping_sub(1);
         core.slot(at).commit(ring.view.stale(at));
-        ring.lease.clean(ring.view.slot_at(at), SLOT);
+        ring.lease.clean(ring.view.slot_at(at), WORD);
     }
     // What was learnt about room holds from where the batch ended, so whoever goes on from here looks first.
     (core.next, core.position, core.edge, core.left) = (first, behind, behind, 0);

@@ -1,12 +1,10 @@
 //! Reading by copy: where records may be overwritten, or the memory is not to be trusted.
 
 use super::recover::low;
-use super::{Copied, Keep, Reader, Ring, RingRef, View};
+use super::{Copied, Keep, Reader, Ring, RingRef};
 use crate::error::{Check, Corrupt, ReadError};
 use crate::lease::Lease;
-use crate::lease::layout::{BOUNDS_AT, bounds};
 use crate::platform::atomic::{Ordering, fence};
-use crate::platform::memory::BLOCK;
 
 impl<P: RingRef> Reader<P> {
     /// Copies the next record to the front of `buffer`, or answers `None` if there is none yet. Works on every ring and
@@ -64,7 +62,7 @@ impl<P: RingRef> Reader<P> {
             self.check_overrun()?;
             return Err(ReadError::Buffer { needed: len });
         };
-        self.ring.ring().lease.invalidate(self.view.byte_at(position), len);
+        self.ring.ring().lease.fetch(self.view.byte_at(position), len);
         if Ring::<P::Lease, P::Keep>::RACY {
             self.view.bytes.read_racy(position, to);
             self.check_overrun()?;
@@ -87,8 +85,7 @@ impl<P: RingRef> Reader<P> {
         // SYNC(overrun): whatever the caller saw of a newer record, in the slot or in the copy, the head that was raised
         // before it was written is seen below.
         fence(Ordering::Acquire);
-        self.ring.ring().lease.invalidate(BOUNDS_AT, BLOCK);
-        let head = self.view.bounds().cursor(bounds::HEAD).load();
+        let head = self.view.load_head(&self.ring.ring().lease);
         if head <= self.next {
             return Ok(());
         }
@@ -96,7 +93,7 @@ impl<P: RingRef> Reader<P> {
         self.lost = self.lost.saturating_add(lost);
         self.next = head;
         // A jump of any length: the high half may change by it.
-        View::note_high(self.block, head);
+        self.view.note_high(&self.ring.ring().lease, self.block, head);
         Err(ReadError::Overrun { lost })
     }
 

@@ -3,7 +3,7 @@
 use super::config::Geometry;
 use super::{Keep, Ring, RingConfig, View};
 use crate::error::{AttachError, Check, ConfigError, Corrupt, LeaseError};
-use crate::lease::layout::{BOUNDS_AT, Plan, READERS_AT, SUPERBLOCK_AT, bounds, hints, reader};
+use crate::lease::layout::{BOUNDS_AT, MAGIC, Plan, READERS_AT, SUPERBLOCK_AT, bounds, hints, reader};
 use crate::lease::superblock::Superblock;
 use crate::lease::{Lease, Role, Trust};
 use crate::platform::atomic::{Ordering, fence};
@@ -68,9 +68,11 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         // Whatever is stored below is not seen with the old magic.
         fence(Ordering::Release);
         lease.clean(SUPERBLOCK_AT, BLOCK);
+        lease.fence();
         view.clear();
         view.bounds().word(bounds::EPOCH).store(lease.epoch().value(), Ordering::Relaxed);
         lease.clean(BOUNDS_AT, plan.bytes_at.saturating_sub(BOUNDS_AT));
+        lease.fence();
         let (slots_log2, units_log2) = geometry.log2();
         let superblock = Superblock {
             keep: u8::from(K::OVERWRITE),
@@ -85,6 +87,10 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         };
         superblock.store(block);
         lease.clean(SUPERBLOCK_AT, BLOCK);
+        lease.fence();
+        Superblock::store_magic(block);
+        lease.clean(SUPERBLOCK_AT, MAGIC.len());
+        lease.complete().map_err(ConfigError::Lease)?;
         Ok(ring)
     }
 
@@ -130,10 +136,12 @@ impl<L: Lease, K: Keep> Ring<L, K> {
 
     fn open(lease: &L) -> Result<View, AttachError> {
         lease.check()?;
-        lease.invalidate(0, lease.len());
         let memory = memory_of(lease).ok_or(AttachError::Unaligned)?;
         let too_short = |needed| AttachError::TooShort { needed, found: lease.len() };
         let block = memory.block(SUPERBLOCK_AT).ok_or_else(|| too_short(READERS_AT))?;
+        lease.invalidate(SUPERBLOCK_AT, BLOCK);
+        // A superblock that could not be fetched is none.
+        lease.check()?;
         let found = Superblock::load(block)?;
         if (found.keep == 1) != K::OVERWRITE {
             return Err(AttachError::Keep);
@@ -145,15 +153,18 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         }
         let geometry = Geometry::new(found.slots_log2, found.units_log2, found.readers, found.max_lag, found.number);
         let view = View::new(memory, geometry, plan).ok_or(impossible)?;
-        let written = crate::Epoch::new(view.bounds().word(bounds::EPOCH).load(Ordering::Acquire));
+        let written = view.load_epoch(lease);
         if written > lease.epoch() {
             return Err(AttachError::Fenced { lease: lease.epoch(), ring: written });
         }
         if L::Trust::EXCLUSIVE {
+            lease.fetch(BOUNDS_AT, plan.bytes_at.saturating_sub(BOUNDS_AT));
             view.recover(lease, lease.epoch())?;
-            lease.clean(0, plan.bytes_at);
+            lease.clean(BOUNDS_AT, plan.bytes_at.saturating_sub(BOUNDS_AT));
+            lease.complete()?;
         } else {
-            view.inspect()?;
+            view.inspect(lease)?;
+            lease.check()?;
         }
         Ok(view)
     }

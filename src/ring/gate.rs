@@ -19,7 +19,10 @@ use crate::error::{Check, Corrupt};
 use crate::lease::Lease;
 use crate::lease::layout::{BOUNDS_AT, HINTS_AT, bounds, hints, reader};
 use crate::platform::atomic::{Ordering, fence};
-use crate::platform::memory::{BLOCK, Block};
+use crate::platform::memory::Block;
+
+/// Bytes at the front of a reader's block that say what it needs: its state and its progress.
+const NEEDED: usize = reader::GUARD * 4;
 
 /// What a writer may use without looking again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +55,7 @@ impl View {
         // All between `head` and `committed` lies in the ring, so 32 bits hold the distances.
         let live = low(committed.wrapping_sub(head));
         for block in self.control.places() {
-            lease.invalidate(self.control.distance(block), BLOCK);
+            lease.invalidate(self.control.distance(block), NEEDED);
             // SYNC(join): the progress of a reader seen as registered is valid.
             if !matches!(block.word(reader::STATE).load(Ordering::Acquire), reader::PARKED | reader::CLAIMED) {
                 continue;
@@ -92,27 +95,32 @@ impl View {
     }
 
     pub(crate) fn note_tail<L: Lease>(&self, lease: &L, committed: u64) {
+        lease.fence();
         self.hints().cursor(hints::TAIL).store(committed);
-        lease.clean(HINTS_AT, BLOCK);
+        lease.clean_counter(HINTS_AT.wrapping_add(hints::TAIL * 4));
+        lease.fence();
     }
 
     pub(crate) fn note_refusal<L: Lease>(&self, lease: &L) {
         let block = self.hints();
         let refused = block.cursor(hints::REFUSED);
         refused.store(refused.load().saturating_add(1));
-        lease.clean(HINTS_AT, BLOCK);
+        lease.clean_counter(HINTS_AT.wrapping_add(hints::REFUSED * 4));
+        lease.fence();
     }
 
     fn raise_head<L: Lease>(&self, lease: &L, to: u64) {
         // SYNC(head)
         self.bounds().cursor(bounds::HEAD).store(to);
-        lease.clean(BOUNDS_AT, BLOCK);
+        lease.clean_counter(BOUNDS_AT.wrapping_add(bounds::HEAD * 4));
+        lease.fence();
     }
 
     fn set_gate<L: Lease>(&self, lease: &L, gate: u32) {
         // SYNC(gate): also orders a head that was raised before a gate that is opened again.
         self.bounds().word(bounds::GATE).store(gate, Ordering::Release);
-        lease.clean(BOUNDS_AT, BLOCK);
+        self.clean_word(lease, self.bounds(), bounds::GATE);
+        lease.fence();
     }
 
     /// The lowest offset at which a reader may stay that has just stored its progress: the head, or where the head may be
@@ -120,15 +128,17 @@ impl View {
     pub(crate) fn floor<L: Lease>(&self, lease: &L) -> u64 {
         // SYNC(gate): with the fence in `look`.
         fence(Ordering::SeqCst);
-        lease.invalidate(BOUNDS_AT, BLOCK);
+        lease.fence();
         let block = self.bounds();
         let word = block.word(bounds::GATE);
+        self.refresh_word(lease, block, bounds::GATE);
         // SYNC(gate)
         let gate = word.load(Ordering::Acquire);
         if gate != 0 {
-            let head = block.cursor(bounds::HEAD).load();
+            let head = self.load_head(lease);
             // Around the head, 31 bits are enough; a head that was raised to the gate has no distance from it.
             let ahead = gate.wrapping_sub(low(head).wrapping_mul(2)) >> 1;
+            self.refresh_word(lease, block, bounds::GATE);
             if word.load(Ordering::Acquire) == gate && ahead <= self.geometry.slots() {
                 // Only a head that was forged overflows.
                 return head.wrapping_add(u64::from(ahead));
@@ -136,7 +146,7 @@ impl View {
         }
         // SYNC(head): loaded last. Where a gate was seen and is gone, the head has risen as far as it was to rise then; and
         // whoever stores the next one sees this reader.
-        block.cursor(bounds::HEAD).load()
+        self.load_head(lease)
     }
 
     /// Looks at the readers of a retaining ring, and answers the room there is now and the new head.
@@ -214,7 +224,7 @@ impl View {
     pub(crate) fn release<L: Lease>(&self, lease: &L, block: Block, next: u64) {
         // A stride never jumps over a multiple of 2^32 by more than this.
         if low(next) < self.geometry.slots() {
-            Self::note_high(block, next);
+            self.note_high(lease, block, next);
         }
         self.note_progress(lease, block, next);
     }
@@ -224,18 +234,27 @@ impl View {
         // SYNC(release)
         block.word(reader::PROGRESS).store(low(next), Ordering::Release);
         block.word(reader::GUARD).store(!low(next), Ordering::Relaxed);
-        lease.clean(self.control.distance(block), BLOCK);
+        lease.clean(self.word_at(block, reader::PROGRESS), 8);
+        lease.fence();
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "the store alone, on most leases")]
+    pub(crate) fn note_high<L: Lease>(&self, lease: &L, block: Block, next: u64) {
+        Self::store_high(block, next);
+        self.clean_word(lease, block, reader::HIGH);
+        lease.fence();
     }
 
     #[cold]
-    pub(crate) fn note_high(block: Block, next: u64) {
+    fn store_high(block: Block, next: u64) {
         #[allow(clippy::cast_possible_truncation, reason = "the high half")]
         block.word(reader::HIGH).store((next >> 32) as u32, Ordering::Relaxed);
     }
 
     /// Sets the progress of a reader that takes a new place in the log.
     pub(crate) fn place_reader<L: Lease>(&self, lease: &L, block: Block, next: u64) {
-        Self::note_high(block, next);
+        self.note_high(lease, block, next);
         self.note_progress(lease, block, next);
     }
 }

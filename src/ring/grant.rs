@@ -84,9 +84,9 @@ where
         let (core, ring) = self.writer.parts();
         // The single checked step.
         ring.lease.check()?;
-        ring.lease.clean(ring.view.byte_at(spot.start), len);
+        ring.view.clean_bytes(&ring.lease, spot.start, short);
         core.edge = spot.edge;
-        Ok(core.publish(ring, spot, tag))
+        ring.complete(core.publish(ring, spot, tag))
     }
 }
 

@@ -4,13 +4,16 @@ use super::recover::low;
 use super::{Keep, Reader, Ring, RingRef, View};
 use crate::error::{JoinError, SeekError};
 use crate::lease::Lease;
-use crate::lease::layout::{BOUNDS_AT, bounds, reader};
+use crate::lease::layout::{bounds, reader};
 use crate::name::{self, MAX_NAME, Name};
 use crate::platform::atomic::{Ordering, fence};
 use crate::platform::memory::{BLOCK, Block};
-use crate::platform::{claim, relax};
+use crate::platform::relax;
 use crate::types::Offset;
 use core::fmt;
+
+/// Bytes of a place's name and of its length.
+const NAMED: usize = (1 + reader::NAME_WORDS) * 4;
 
 /// Where a reader begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,11 +94,12 @@ impl View {
     /// just asking how far it may go may have missed it; from when the gate is seen open, no writer does.
     fn is_settled<L: Lease>(&self, lease: &L, block: Block) -> bool {
         // Whoever fences after this one does not find an older progress than is found here.
+        self.refresh_word(lease, block, reader::PROGRESS);
         let _ = block.word(reader::PROGRESS).load(Ordering::Acquire);
         (0..256).any(|step| {
             // SYNC(gate): with the fence in `look`.
             fence(Ordering::SeqCst);
-            lease.invalidate(BOUNDS_AT, BLOCK);
+            self.refresh_word(lease, self.bounds(), bounds::GATE);
             let open = self.bounds().word(bounds::GATE).load(Ordering::Acquire) == 0;
             if !open {
                 // A writer asks for a moment only, unless it has died: then whoever succeeds it opens the gate.
@@ -150,9 +154,9 @@ impl<L: Lease, K: Keep> Ring<L, K> {
             let removed = self.take_from(block, reader::FREE);
             if removed {
                 self.disown(block);
-                self.clean_reader(block);
                 Ok(true)
             } else {
+                self.lease.check()?;
                 Err(JoinError::Claimed)
             }
         })
@@ -172,7 +176,6 @@ impl<L: Lease, K: Keep> Ring<L, K> {
                 }
                 parked = parked.saturating_add(1);
                 self.disown(block);
-                self.clean_reader(block);
             }
             parked
         })
@@ -186,10 +189,10 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         if token == 0 {
             return Some(0);
         }
-        let word = block.word(reader::OWNER);
-        let owner = word.load(Ordering::Acquire);
+        let owner = block.word(reader::OWNER).load(Ordering::Acquire);
         // Of several that find the same one dead, one comes after it.
-        ((owner == 0 || self.lease.is_gone(owner)) && claim(word, owner, token)).then_some(owner)
+        let taken = (owner == 0 || self.lease.is_gone(owner)) && self.claim(block, reader::OWNER, owner, token);
+        taken.then_some(owner)
     }
 
     /// Takes this lease's token off.
@@ -197,34 +200,40 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     pub(super) fn disown(&self, block: Block) {
         let token = self.lease.token();
         if token != 0 {
-            let _ = claim(block.word(reader::OWNER), token, 0);
+            let _ = self.claim(block, reader::OWNER, token, 0);
         }
+    }
+
+    #[inline]
+    fn claim(&self, block: Block, word: usize, old: u32, new: u32) -> bool {
+        self.view.claim(&self.lease, block, word, old, new)
     }
 
     /// Moves a place from parked, or from a dead reader, to `state`; answers whether it could. It is this lease's then.
     #[inline]
     fn take_from(&self, block: Block, state: u32) -> bool {
         let Some(before) = self.own(block) else { return false };
-        let word = block.word(reader::STATE);
         let dead = before != 0;
         // The state that a dead reader has left says that somebody reads there, or is about to.
-        let taken = claim(word, reader::PARKED, state)
-            || (dead && self.view.is_settled(&self.lease, block) && claim(word, reader::CLAIMED, state));
-        if !taken && dead && word.load(Ordering::Acquire) == reader::CLAIMED {
+        let taken = self.claim(block, reader::STATE, reader::PARKED, state)
+            || (dead
+                && self.view.is_settled(&self.lease, block)
+                && self.claim(block, reader::STATE, reader::CLAIMED, state));
+        if !taken && dead && block.word(reader::STATE).load(Ordering::Acquire) == reader::CLAIMED {
             // For whoever tries again.
-            let _ = claim(block.word(reader::OWNER), self.lease.token(), before);
+            let _ = self.claim(block, reader::OWNER, self.lease.token(), before);
         } else if !taken {
             if dead {
                 // It was only about to join, and holds nothing.
-                let _ = claim(word, reader::JOINING, reader::FREE);
+                let _ = self.claim(block, reader::STATE, reader::JOINING, reader::FREE);
             }
             self.disown(block);
         }
+        if taken {
+            // It may have gone on before it was taken.
+            self.refresh_reader(block);
+        }
         taken
-    }
-
-    fn clean_reader(&self, block: Block) {
-        self.lease.clean(self.view.control.distance(block), BLOCK);
     }
 
     fn refresh_reader(&self, block: Block) {
@@ -251,9 +260,8 @@ impl<L: Lease, K: Keep> Ring<L, K> {
                     self.view.place_reader(&self.lease, block, old.max(self.head().value()));
                 }
                 let back = if parked { reader::PARKED } else { reader::FREE };
-                block.word(reader::STATE).store(back, Ordering::Release);
+                self.view.give_back(&self.lease, block, reader::STATE, &[reader::CLAIMED, reader::JOINING], back);
                 self.disown(block);
-                self.clean_reader(block);
                 error.into()
             })
         })
@@ -263,17 +271,21 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     fn take_place(&self, name: &[u8]) -> Result<(Block, bool), JoinError> {
         if let Some(block) = self.find(name) {
             let ours = self.take_from(block, reader::CLAIMED);
+            self.lease.check()?;
             return if ours { Ok((block, true)) } else { Err(JoinError::Claimed) };
         }
         let mut places = self.view.control.places().inspect(|block| self.refresh_reader(*block));
-        let Some(block) = places.find(|block| claim(block.word(reader::STATE), reader::FREE, reader::JOINING)) else {
+        let Some(block) = places.find(|block| self.claim(*block, reader::STATE, reader::FREE, reader::JOINING)) else {
+            self.lease.check()?;
             return Err(JoinError::ReadersFull { limit: u32::from(self.view.geometry.readers) });
         };
         let token = self.lease.token();
         if token != 0 {
             block.word(reader::OWNER).store(token, Ordering::Release);
+            self.view.clean_word(&self.lease, block, reader::OWNER);
         }
         put_name(block, name);
+        self.lease.clean(self.view.word_at(block, reader::NAME_LEN), NAMED);
         Ok((block, false))
     }
 
@@ -297,7 +309,8 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         self.view.place_reader(&self.lease, block, wanted);
         // SYNC(join)
         block.word(reader::STATE).store(reader::CLAIMED, Ordering::Release);
-        self.clean_reader(block);
+        self.view.clean_word(&self.lease, block, reader::STATE);
+        self.lease.fence();
         if K::OVERWRITE && old.is_some() && start == Start::Resume {
             return Ok(wanted);
         }
@@ -394,9 +407,9 @@ impl<P: RingRef> Reader<P> {
         if self.gone {
             return;
         }
-        self.block.word(reader::STATE).store(state, Ordering::Release);
-        self.ring().disown(self.block);
-        self.ring().clean_reader(self.block);
+        let ring = self.ring();
+        ring.view.give_back(&ring.lease, self.block, reader::STATE, &[reader::CLAIMED], state);
+        ring.disown(self.block);
     }
 }
 

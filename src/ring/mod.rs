@@ -76,13 +76,19 @@ pub use task::{AsyncReader, Ready};
 pub use wait::Deadline;
 pub use writer::Writer;
 
+use crate::error::WriteError;
 use crate::lease::layout::{BOUNDS_AT, HINTS_AT, bounds, hints};
 use crate::lease::{Lease, Trust};
+use crate::platform::atomic::Ordering;
+use crate::platform::claim;
 use crate::platform::lock::Turn;
-use crate::platform::memory::{BLOCK, Block, Blocks, Bytes, Slots};
+use crate::platform::memory::{BLOCK, Block, Blocks, Bytes, Entry, SLOT, Slot, Slots, UNIT};
 use crate::types::{Epoch, Offset};
-use config::Geometry;
+use config::{Geometry, units_of};
 use core::marker::PhantomData;
+
+/// Bytes of a word.
+const WORD: usize = 4;
 
 /// A formatted lease: the place where a writer and its readers meet.
 ///
@@ -114,11 +120,119 @@ impl View {
     pub(crate) fn hints(&self) -> Block {
         self.control.fixed::<{ HINTS_AT / BLOCK }>()
     }
+
+    /// The head as it stands in the memory.
+    #[inline]
+    pub(crate) fn load_head<L: Lease>(&self, lease: &L) -> u64 {
+        lease.invalidate_counter(BOUNDS_AT.wrapping_add(bounds::HEAD * 4));
+        self.bounds().cursor(bounds::HEAD).load()
+    }
+
+    /// The epoch as it stands in the memory.
+    #[inline]
+    pub(crate) fn load_epoch<L: Lease>(&self, lease: &L) -> Epoch {
+        lease.invalidate(BOUNDS_AT.wrapping_add(bounds::EPOCH * 4), WORD);
+        Epoch::new(self.bounds().word(bounds::EPOCH).load(Ordering::Acquire))
+    }
+
+    /// Makes a word of a control block visible.
+    #[inline]
+    pub(crate) fn clean_word<L: Lease>(&self, lease: &L, block: Block, word: usize) {
+        lease.clean(self.word_at(block, word), WORD);
+    }
+
+    /// Forgets the cached copy of a word of a control block.
+    #[inline]
+    pub(crate) fn refresh_word<L: Lease>(&self, lease: &L, block: Block, word: usize) {
+        lease.invalidate(self.word_at(block, word), WORD);
+    }
+
+    /// Where a word of a control block lies in the lease.
+    #[inline]
+    pub(crate) fn word_at(&self, block: Block, word: usize) -> usize {
+        self.control.distance(block).wrapping_add(word.wrapping_mul(WORD))
+    }
+
+    /// Makes a payload visible, and all of the last unit that it reaches.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "nothing, on most leases")]
+    pub(crate) fn clean_bytes<L: Lease>(&self, lease: &L, position: u32, len: u32) {
+        lease.clean(self.byte_at(position), (units_of(len) as usize).wrapping_mul(UNIT));
+    }
+
+    /// Takes care that nothing of payloads that were given up becomes visible when somebody else writes.
+    #[inline]
+    pub(crate) fn discard_bytes<L: Lease>(&self, lease: &L) {
+        lease.discard(self.geometry.bytes_at(), self.geometry.bytes());
+    }
+
+    /// Commits the record whose payload is written: its stamp is stored when all the rest is visible.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "three stores and one, on most leases")]
+    pub(crate) fn commit<L: Lease>(&self, lease: &L, slot: Slot, offset: u64, entry: Entry) {
+        let at = self.slot_at(offset);
+        slot.fill(entry);
+        lease.clean(at.wrapping_add(WORD), SLOT - WORD);
+        lease.fence();
+        slot.commit(entry.stamp());
+        lease.clean(at, WORD);
+    }
+
+    /// Moves a word by which a place is taken from `old` to `new`, or leaves it and answers `false`.
+    #[inline]
+    pub(crate) fn claim<L: Lease>(&self, lease: &L, block: Block, word: usize, old: u32, new: u32) -> bool {
+        match lease.compare_exchange(self.word_at(block, word), old, new) {
+            Some(moved) => moved,
+            None => {
+                self.refresh_word(lease, block, word);
+                let moved = claim(block.word(word), old, new);
+                if moved {
+                    self.clean_word(lease, block, word);
+                    lease.fence();
+                }
+                moved
+            }
+        }
+    }
+
+    /// Gives back a place that this party has taken: its word is one of `old`, and becomes `new`.
+    #[inline]
+    pub(crate) fn give_back<L: Lease>(&self, lease: &L, block: Block, word: usize, old: &[u32], new: u32) {
+        let at = self.word_at(block, word);
+        lease.fence();
+        for old in old {
+            match lease.compare_exchange(at, *old, new) {
+                Some(true) => return,
+                Some(false) => {}
+                None => {
+                    block.word(word).store(new, Ordering::Release);
+                    self.clean_word(lease, block, word);
+                    lease.fence();
+                    return;
+                }
+            }
+        }
+    }
 }
 
 impl<L: Lease, K: Keep> Ring<L, K> {
     /// Whether payload bytes may change while they are read: then all copies go through atomics.
     pub(crate) const RACY: bool = K::OVERWRITE || L::Trust::HOSTILE;
+
+    /// Waits until a record that was committed is visible to all, and answers its offset.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "nothing, on most leases")]
+    fn complete(&self, offset: Offset) -> Result<Offset, WriteError> {
+        self.lease.complete()?;
+        Ok(offset)
+    }
+
+    /// Fetches all slots, which nobody stores at present.
+    #[inline]
+    fn refresh_slots(&self) {
+        let (at, end) = (self.view.geometry.slots_at(), self.view.geometry.bytes_at());
+        self.lease.fetch(at, end.wrapping_sub(at));
+    }
 
     /// The lease underneath.
     #[must_use]
@@ -135,9 +249,8 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     /// The oldest offset that a reader may ask for.
     #[must_use]
     pub fn head(&self) -> Offset {
-        self.lease.invalidate(BOUNDS_AT, BLOCK);
         // SYNC(head)
-        Offset::new(self.view.bounds().cursor(bounds::HEAD).load())
+        Offset::new(self.view.load_head(&self.lease))
     }
 
     /// The offset that the next record will have. Walks the slots that were committed since the writer last noted where
@@ -150,6 +263,7 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     /// Records that a write found no room for, since the ring was formatted.
     #[must_use]
     pub fn refused(&self) -> u64 {
+        self.lease.invalidate_counter(HINTS_AT.wrapping_add(hints::REFUSED * 4));
         self.view.hints().cursor(hints::REFUSED).load()
     }
 
@@ -180,9 +294,7 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     /// The highest epoch that ever wrote here.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        let block = self.view.bounds();
-        let word = block.word(bounds::EPOCH);
-        Epoch::new(word.load(crate::platform::atomic::Ordering::Acquire))
+        self.view.load_epoch(&self.lease)
     }
 }
 

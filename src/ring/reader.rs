@@ -168,7 +168,7 @@ where
         // looks at when it runs out of room: telling it each time costs nothing while there is room.
         self.release_all();
         let (position, len) = (self.expected, extent.len());
-        self.ring.ring().lease.invalidate(self.view.byte_at(position), len as usize);
+        self.ring.ring().lease.fetch(self.view.byte_at(position), len as usize);
         // SAFETY: `is_expected` or `validate` checked that the record lies in the ring. It is committed, and the
         // writer stays away from it until this reader's progress passes it (SYNC(release)): that happens in a later call
         // that borrows the reader mutably, which the returned lifetime forbids. On a lease that is not hostile nobody else
@@ -212,7 +212,7 @@ where
                     break 'all;
                 }
                 let (position, len) = (entry.position(), entry.len());
-                lease.invalidate(view.byte_at(position), len as usize);
+                lease.fetch(view.byte_at(position), len as usize);
                 // SAFETY: as in `next`; here the reader stays borrowed until all records are done with, and its progress
                 // moves only past records that `visit` has returned from.
                 let payload = unsafe { view.bytes.slice(position, len) };

@@ -6,13 +6,13 @@
 //! first record early; the first one's absence hides them, and recovery takes them away.)
 
 use super::config::units_of;
-use super::{Keep, Ring, View};
+use super::{Keep, Ring, View, WORD};
 use crate::error::{AttachError, Check, Corrupt};
 use crate::lease::Lease;
-use crate::lease::layout::{BOUNDS_AT, bounds, hints, reader};
+use crate::lease::layout::{BOUNDS_AT, HINTS_AT, bounds, hints, reader};
 use crate::platform::atomic::Ordering;
 use crate::platform::cursor::Found;
-use crate::platform::memory::{BLOCK, Entry, SLOT, Slot};
+use crate::platform::memory::{Entry, SLOT, Slot};
 use crate::types::Epoch;
 
 #[allow(clippy::cast_possible_truncation, reason = "slots hold the low half of offsets")]
@@ -28,15 +28,18 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     pub(super) fn succeed(&self) -> bool {
         // Of two threads that come here, one finds the epoch raised.
         self.registry.with(|| {
-            let block = self.view.bounds();
-            let epoch = block.word(bounds::EPOCH);
-            if epoch.load(Ordering::Acquire) >= self.lease.epoch().value() {
+            let (view, lease) = (&self.view, &self.lease);
+            let block = view.bounds();
+            if view.load_epoch(lease) >= lease.epoch() {
                 return false;
             }
-            self.view.complete();
+            view.complete(lease);
             block.word(bounds::CLAIM).store(1, Ordering::Relaxed);
-            epoch.store(self.lease.epoch().value(), Ordering::Release);
-            self.lease.clean(BOUNDS_AT, BLOCK.wrapping_mul(2));
+            view.clean_word(lease, block, bounds::CLAIM);
+            lease.fence();
+            block.word(bounds::EPOCH).store(lease.epoch().value(), Ordering::Release);
+            view.clean_word(lease, block, bounds::EPOCH);
+            lease.fence();
             true
         })
     }
@@ -79,22 +82,28 @@ impl View {
         Ok(())
     }
 
+    /// The tail hint as it stands in the memory.
+    #[inline]
+    fn load_hint<L: Lease>(&self, lease: &L) -> u64 {
+        lease.invalidate_counter(HINTS_AT.wrapping_add(hints::TAIL * 4));
+        self.hints().cursor(hints::TAIL).load()
+    }
+
     /// The end of the log while its writer lives.
     pub(crate) fn walk_tail<L: Lease>(&self, lease: &L) -> u64 {
         let slots = self.geometry.slots();
         let mut at = 0;
         // An overwriting writer may lap the walk; after a few tries the answer is the last one, which was true once.
         for _ in 0..4 {
-            lease.invalidate(BOUNDS_AT, BLOCK.wrapping_mul(2));
             // SYNC(head): the writer stores the hint before the head, so a hint loaded after a head is not below it.
-            let head = self.bounds().cursor(bounds::HEAD).load();
-            let hint = self.hints().cursor(hints::TAIL).load();
+            let head = self.load_head(lease);
+            let hint = self.load_hint(lease);
             // Distances from the head, which 32 bits can hold.
             let ahead = hint.wrapping_sub(head);
             let mut live = if ahead <= u64::from(slots) { low(ahead) } else { 0 };
             while live < slots {
                 let at = low(head).wrapping_add(live);
-                lease.invalidate(self.slot_at(u64::from(at)), SLOT);
+                lease.invalidate(self.slot_at(u64::from(at)), WORD);
                 // SYNC(commit)
                 if self.slots.at(at).stamp() != at {
                     break;
@@ -102,7 +111,7 @@ impl View {
                 live = live.wrapping_add(1);
             }
             at = head.saturating_add(u64::from(live));
-            if self.bounds().cursor(bounds::HEAD).load() <= at {
+            if self.load_head(lease) <= at {
                 break;
             }
         }
@@ -203,19 +212,19 @@ impl View {
             let slot = self.slot(at);
             if slot.stamp() != self.stale(at) {
                 slot.commit(self.stale(at));
-                lease.clean(self.slot_at(at), SLOT);
+                lease.clean(self.slot_at(at), WORD);
             }
         }
     }
 
     /// Checks a ring that others may be writing: what a reader checks anyway is left to it.
-    pub(crate) fn inspect(&self) -> Result<(), AttachError> {
+    pub(crate) fn inspect<L: Lease>(&self, lease: &L) -> Result<(), AttachError> {
         let slots = u64::from(self.geometry.slots());
         // A live writer moves both while we look; it never leaves them further apart than this.
         for _ in 0..16 {
             // SYNC(head)
-            let head = self.bounds().cursor(bounds::HEAD).load();
-            let hint = self.hints().cursor(hints::TAIL).load();
+            let head = self.load_head(lease);
+            let hint = self.load_hint(lease);
             let possible = head <= u64::MAX.wrapping_sub(slots.wrapping_mul(2));
             if possible && (head..=head.saturating_add(slots)).contains(&hint) {
                 return Ok(());
@@ -226,13 +235,22 @@ impl View {
 
     /// Completes what a dead writer may have been storing in its counters, while readers read on: to the values that they
     /// see already, so that nothing jumps.
-    pub(crate) fn complete(&self) {
+    fn complete<L: Lease>(&self, lease: &L) {
         let (limits, notes) = (self.bounds(), self.hints());
-        for counter in [limits.cursor(bounds::HEAD), notes.cursor(hints::TAIL), notes.cursor(hints::REFUSED)] {
+        for (block, block_at, word) in
+            [(limits, BOUNDS_AT, bounds::HEAD), (notes, HINTS_AT, hints::TAIL), (notes, HINTS_AT, hints::REFUSED)]
+        {
+            let at = block_at.wrapping_add(word.wrapping_mul(WORD));
+            lease.invalidate_counter(at);
+            let counter = block.cursor(word);
             counter.store(counter.load());
+            lease.clean_counter(at);
         }
+        lease.fence();
         // Whether the head may rise was asked for a writer that will not raise it.
         limits.word(bounds::GATE).store(0, Ordering::Release);
+        self.clean_word(lease, limits, bounds::GATE);
+        lease.fence();
     }
 
     /// Clears up behind a dead writer and dead readers. Nobody else touches the ring meanwhile.
@@ -268,7 +286,7 @@ impl View {
                     let progress = low(tail).wrapping_sub(lag);
                     block.word(reader::PROGRESS).store(progress, Ordering::Relaxed);
                     block.word(reader::GUARD).store(!progress, Ordering::Relaxed);
-                    Self::note_high(block, tail.wrapping_sub(u64::from(lag)));
+                    self.note_high(lease, block, tail.wrapping_sub(u64::from(lag)));
                     state.store(reader::PARKED, Ordering::Release);
                 }
                 _ => state.store(reader::FREE, Ordering::Release),

@@ -17,7 +17,7 @@ use crate::lease::Lease;
 use crate::platform::atomic::{Ordering, fence};
 use crate::platform::cursor::Counter;
 use crate::platform::lock::Turn;
-use crate::platform::memory::{Entry, SLOT};
+use crate::platform::memory::Entry;
 use crate::platform::pair::Pair;
 use crate::platform::relax;
 use crate::types::Offset;
@@ -146,17 +146,17 @@ impl<P: RingRef> SharedWriter<P> {
             }
         };
         let (half, _) = now;
-        self.fill(lease, start, parts, total);
-        self.view.slots.at(half).store(Entry::new(half, len, start, tag));
+        self.fill(lease, start, parts, len);
+        let slot = self.view.slots.at(half);
+        self.view.commit(lease, slot, u64::from(half), Entry::new(half, len, start, tag));
         let offset = self.whole(half);
-        lease.clean(self.view.slot_at(offset), SLOT);
-        Ok(Offset::new(offset))
+        self.ring.ring().complete(Offset::new(offset))
     }
 
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "as `write_parts`")]
     #[allow(unsafe_code, reason = "the claimed room")]
-    fn fill(&self, lease: &P::Lease, start: u32, parts: &[&[u8]], total: usize) {
+    fn fill(&self, lease: &P::Lease, start: u32, parts: &[&[u8]], len: u32) {
         if Ring::<P::Lease, P::Keep>::RACY {
             // SYNC(overrun): the head may have been raised by another producer, whose limit this one acts upon.
             fence(Ordering::Release);
@@ -168,7 +168,7 @@ impl<P: RingRef> SharedWriter<P> {
             unsafe { self.view.bytes.write(start, parts) };
             self.view.bytes.own_soon(start);
         }
-        lease.clean(self.view.byte_at(start), total);
+        self.view.clean_bytes(lease, start, len);
     }
 
     /// Looks for room for a record of `units` units.

@@ -5,11 +5,10 @@ use super::gate::{Room, Stand};
 use super::recover::low;
 use super::{Batch, Keep, Ring, RingRef};
 use crate::error::{LeaseError, WriteError};
-use crate::lease::layout::{BOUNDS_AT, bounds};
+use crate::lease::layout::bounds;
 use crate::lease::{Lease, Role, Trust};
-use crate::platform::atomic::Ordering;
-use crate::platform::memory::{BLOCK, Bytes, Entry, SLOT, Slot, Slots, UNIT};
-use crate::platform::{STRAIGHT, claim};
+use crate::platform::STRAIGHT;
+use crate::platform::memory::{Bytes, Entry, Slot, Slots, UNIT};
 use crate::types::Offset;
 
 /// The one writer of a ring. May be moved to another thread or core, or into an interrupt handler.
@@ -131,7 +130,7 @@ impl<P: RingRef> Writer<P> {
         if !STRAIGHT {
             self.core.edge = spot.edge;
         }
-        Ok(self.core.publish(ring, spot, tag))
+        ring.complete(self.core.publish(ring, spot, tag))
     }
 
     /// Writes a record that is put together from parts.
@@ -145,7 +144,7 @@ impl<P: RingRef> Writer<P> {
         // The single checked step, as above.
         ring.lease.check()?;
         self.core.edge = spot.edge;
-        Ok(self.core.publish(ring, spot, tag))
+        ring.complete(self.core.publish(ring, spot, tag))
     }
 
     /// Writes a record where it does not simply follow the last one.
@@ -199,7 +198,8 @@ impl Core {
     /// A writer at the end of the log.
     pub(super) fn at_end<L: Lease, K: Keep>(ring: &Ring<L, K>) -> Result<Self, WriteError> {
         let view = &ring.view;
-        let head = view.bounds().cursor(bounds::HEAD).load();
+        ring.refresh_slots();
+        let head = view.load_head(&ring.lease);
         let next = view.walk_tail(&ring.lease);
         let position = view.position_at(next, head)?;
         view.take_back(&ring.lease, head, next);
@@ -268,7 +268,7 @@ impl Core {
             unsafe { self.bytes.write_one(spot.start, payload) };
             self.bytes.own_soon(spot.start);
         }
-        ring.lease.clean(ring.view.byte_at(spot.start), spot.len as usize);
+        ring.view.clean_bytes(&ring.lease, spot.start, spot.len);
     }
 
     /// Copies a payload in parts to its place.
@@ -282,7 +282,7 @@ impl Core {
             // not hostile nobody reads what is not committed.
             unsafe { self.bytes.write(spot.start, parts) };
         }
-        ring.lease.clean(ring.view.byte_at(spot.start), spot.len as usize);
+        ring.view.clean_bytes(&ring.lease, spot.start, spot.len);
     }
 
     /// Accounts for a record, and answers its slot's entry.
@@ -308,8 +308,7 @@ impl Core {
         let offset = self.next;
         self.left = self.left.wrapping_sub(1);
         let entry = self.take(spot, tag);
-        self.slot(offset).store(entry);
-        ring.lease.clean(ring.view.slot_at(offset), SLOT);
+        ring.view.commit(&ring.lease, self.slot(offset), offset, entry);
         Offset::new(offset)
     }
 }
@@ -347,21 +346,20 @@ fn try_room<L: Lease, K: Keep>(
 pub(super) fn take_place<L: Lease, K: Keep>(ring: &Ring<L, K>) -> Result<Core, WriteError> {
     ring.lease.check()?;
     let block = ring.view.bounds();
-    let word = block.word(bounds::CLAIM);
-    ring.lease.invalidate(BOUNDS_AT, BLOCK);
     let role = ring.lease.role();
     if role == Role::Reader {
         return Err(LeaseError::Unsupported.into());
     }
     let succeeded = role == Role::Writer && ring.succeed();
-    if !succeeded && !claim(word, 0, 1) {
+    if !succeeded && !ring.view.claim(&ring.lease, block, bounds::CLAIM, 0, 1) {
+        // The answer of memory that could not be reached is none.
+        ring.lease.check()?;
         return Err(WriteError::Claimed);
     }
-    ring.lease.clean(BOUNDS_AT, BLOCK);
-    Core::at_end(ring).inspect_err(|_| {
-        word.store(0, Ordering::Release);
-        ring.lease.clean(BOUNDS_AT, BLOCK);
-    })
+    let core = Core::at_end(ring).inspect_err(|_| ring.view.give_back(&ring.lease, block, bounds::CLAIM, &[1], 0))?;
+    // Where it begins is known only if all could be fetched.
+    ring.lease.check()?;
+    Ok(core)
 }
 
 /// Gives the writer's place back.
@@ -370,8 +368,8 @@ pub(super) fn give_back<L: Lease, K: Keep>(ring: &Ring<L, K>, next: u64) {
     if L::Trust::EXCLUSIVE || ring.lease.check().is_ok() {
         ring.view.note_tail(&ring.lease, next);
         // SYNC(claim): with the Acquire of the next writer's claim.
-        ring.view.bounds().word(bounds::CLAIM).store(0, Ordering::Release);
-        ring.lease.clean(BOUNDS_AT, BLOCK);
+        ring.view.discard_bytes(&ring.lease);
+        ring.view.give_back(&ring.lease, ring.view.bounds(), bounds::CLAIM, &[1], 0);
     }
 }
 
