@@ -78,6 +78,8 @@ pub enum LeaseError {
     Expired,
     /// Somebody took over with a higher epoch.
     Fenced,
+    /// The connection broke before the answer came: what was under way may have been done.
+    Indeterminate,
     /// Somebody holds it.
     InUse,
     /// The operating system said no, with this code.
@@ -107,6 +109,9 @@ impl fmt::Display for LeaseError {
                 f.write_str("the lease has expired: acquire a new one, and renew it before its time is over")
             }
             Self::Fenced => f.write_str("the lease is fenced: a newer holder has taken over, this one is finished"),
+            Self::Indeterminate => f.write_str(
+                "the connection to the leased memory broke before it answered: attach again, and look whether the last record is there",
+            ),
             Self::InUse => f.write_str("the leased memory is held by somebody: drop that holder first"),
             Self::Io(inner) => write!(f, "the operating system refused with code {inner}"),
             Self::Released => f.write_str("the lease was given back by its holder: acquire a new one"),

@@ -512,7 +512,8 @@ fn run<K: Flavor>(seed: u64, start: u64, count: &mut Count) {
             }
         }
         check_pictures::<K>(&shared, max, committed, committed.max(next) + 5, count);
-        for ring in &rings {
+        // Not all of them each time: one that has not looked for long must see it too.
+        for ring in rings.iter().filter(|_| rng.one_in(4)) {
             assert_eq!(ring.tail().value(), next, "every party sees the end of the log");
             assert_eq!(ring.refused(), refused, "every party sees what was refused");
             let mut found: Vec<_> = ring.readers().map(|info| (info.name.as_str().to_owned(), info.active)).collect();

@@ -22,7 +22,7 @@ use core::ptr::NonNull;
 struct Chunk([u8; BLOCK]);
 
 /// The bytes of a lease. Reached through the pointer alone from the moment they are made: no reference to them exists.
-struct Piece {
+pub(super) struct Piece {
     base: NonNull<u8>,
     chunks: usize,
     term: Term,
@@ -34,7 +34,7 @@ unsafe impl Send for Piece {}
 unsafe impl Sync for Piece {}
 
 impl Piece {
-    fn new(min_bytes: usize) -> Result<Self, LeaseError> {
+    pub(super) fn new(min_bytes: usize) -> Result<Self, LeaseError> {
         let chunks = min_bytes.div_ceil(BLOCK).max(1);
         let mut memory = Vec::new();
         memory.try_reserve_exact(chunks).map_err(|_| LeaseError::CapacityExceeded)?;
@@ -42,6 +42,10 @@ impl Piece {
         let chunks = memory.len();
         let base = NonNull::from(alloc::boxed::Box::leak(memory.into_boxed_slice())).cast();
         Ok(Self { base, chunks, term: Term::new() })
+    }
+
+    pub(super) const fn base(&self) -> NonNull<u8> {
+        self.base
     }
 }
 

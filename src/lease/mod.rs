@@ -7,6 +7,8 @@
 //! renewed it, its pool **revokes** it, somebody with a higher epoch **fences** it, or its holder drops it. The end is an
 //! event that the pool records once; holders look at the record, not at the clock.
 //!
+//! Memory that cannot be mapped, but read and written by the verbs of a network, is leased too: see `remote`.
+//!
 //! With std on Unix, `SharedPool` hands out leases that processes share, and that survive their holder.
 
 #[cfg(feature = "alloc")]
@@ -14,6 +16,8 @@ mod heap;
 pub(crate) mod layout;
 mod memory;
 mod pool;
+#[cfg(all(feature = "alloc", not(loom)))]
+pub mod remote;
 #[cfg(feature = "alloc")]
 mod renewer;
 #[cfg(feature = "std")]
@@ -280,6 +284,16 @@ pub unsafe trait Lease {
     #[inline]
     fn fetch(&self, at: usize, len: usize) {
         self.invalidate(at, len);
+    }
+
+    /// Whether all that was invalidated or fetched so far was brought from the memory; asked before it is believed. Always so
+    /// on memory that is mapped.
+    ///
+    /// # Errors
+    /// Why it was not: what is loaded is older, or was never in the memory.
+    #[inline]
+    fn reached(&self) -> Result<(), LeaseError> {
+        Ok(())
     }
 
     /// Moves the word at byte `at` from `old` to `new` in the memory itself, beyond all caches, by one step that is atomic for

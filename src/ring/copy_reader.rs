@@ -48,7 +48,7 @@ impl<P: RingRef> Reader<P> {
         &mut self,
         room: impl FnOnce(usize) -> Option<&'b mut [u8]>,
     ) -> Result<Option<Copied>, ReadError> {
-        let entry = self.entry();
+        let entry = self.entry()?;
         if entry.stamp() != low(self.next) {
             return self.no_record(entry.stamp()).map(|()| None);
         }
@@ -63,6 +63,7 @@ impl<P: RingRef> Reader<P> {
             return Err(ReadError::Buffer { needed: len });
         };
         self.ring.ring().lease.fetch(self.view.byte_at(position), len);
+        self.ring.ring().lease.reached()?;
         if Ring::<P::Lease, P::Keep>::RACY {
             self.view.bytes.read_racy(position, to);
             self.check_overrun()?;
@@ -86,6 +87,7 @@ impl<P: RingRef> Reader<P> {
         // before it was written is seen below.
         fence(Ordering::Acquire);
         let head = self.view.load_head(&self.ring.ring().lease);
+        self.ring.ring().lease.reached()?;
         if head <= self.next {
             return Ok(());
         }

@@ -255,7 +255,9 @@ impl<L: Lease, K: Keep> Ring<L, K> {
             let head = self.head().value();
             let tail = self.view.walk_tail(&self.lease);
             let old = parked.then(|| parked_at(block, tail));
-            self.begin(block, old, start, head, tail).map(|at| (block, at)).map_err(|error| {
+            let begun = self.begin(block, old, start, head, tail);
+            self.lease.reached()?;
+            begun.map(|at| (block, at)).map_err(|error| {
                 if let Some(old) = old {
                     self.view.place_reader(&self.lease, block, old.max(self.head().value()));
                 }
@@ -350,6 +352,7 @@ impl<P: RingRef> Reader<P> {
         ring.lease.check()?;
         let tail = ring.view.walk_tail(&ring.lease);
         let head = ring.head();
+        ring.lease.reached()?;
         if to < head {
             return Err(SeekError::Reclaimed { head });
         }
@@ -361,6 +364,7 @@ impl<P: RingRef> Reader<P> {
         // A retaining ring holds all that comes behind a reader: the floor is for those who go back.
         if P::Keep::OVERWRITE || to < old {
             let floor = ring.view.floor(&ring.lease);
+            ring.lease.reached()?;
             if floor > to.value() {
                 // The old place was held all the time.
                 ring.view.place_reader(&ring.lease, self.block, old.value());

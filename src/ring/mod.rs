@@ -124,14 +124,14 @@ impl View {
     /// The head as it stands in the memory.
     #[inline]
     pub(crate) fn load_head<L: Lease>(&self, lease: &L) -> u64 {
-        lease.invalidate_counter(BOUNDS_AT.wrapping_add(bounds::HEAD * 4));
+        lease.invalidate_counter(BOUNDS_AT.wrapping_add(bounds::HEAD * WORD));
         self.bounds().cursor(bounds::HEAD).load()
     }
 
     /// The epoch as it stands in the memory.
     #[inline]
     pub(crate) fn load_epoch<L: Lease>(&self, lease: &L) -> Epoch {
-        lease.invalidate(BOUNDS_AT.wrapping_add(bounds::EPOCH * 4), WORD);
+        lease.invalidate(BOUNDS_AT.wrapping_add(bounds::EPOCH * WORD), WORD);
         Epoch::new(self.bounds().word(bounds::EPOCH).load(Ordering::Acquire))
     }
 
@@ -227,9 +227,10 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         Ok(offset)
     }
 
-    /// Fetches all slots, which nobody stores at present.
+    /// Fetches what a writer goes by without asking again, and nobody else stores at present: all slots, and what was refused.
     #[inline]
-    fn refresh_slots(&self) {
+    fn refresh_writer(&self) {
+        self.lease.invalidate_counter(HINTS_AT.wrapping_add(hints::REFUSED * WORD));
         let (at, end) = (self.view.geometry.slots_at(), self.view.geometry.bytes_at());
         self.lease.fetch(at, end.wrapping_sub(at));
     }
@@ -263,7 +264,7 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     /// Records that a write found no room for, since the ring was formatted.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.lease.invalidate_counter(HINTS_AT.wrapping_add(hints::REFUSED * 4));
+        self.lease.invalidate_counter(HINTS_AT.wrapping_add(hints::REFUSED * WORD));
         self.view.hints().cursor(hints::REFUSED).load()
     }
 

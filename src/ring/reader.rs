@@ -3,7 +3,7 @@
 use super::config::units_of;
 use super::recover::low;
 use super::{RecordRef, Retain, Ring, RingRef, View};
-use crate::error::{Check, Corrupt, ReadError};
+use crate::error::{Check, Corrupt, LeaseError, ReadError};
 use crate::lease::layout::reader;
 use crate::lease::{Lease, Lend};
 use crate::platform::STRAIGHT;
@@ -80,9 +80,10 @@ impl<P: RingRef> Reader<P> {
 
     /// A look at the slot of the next record.
     #[inline]
-    pub(super) fn entry(&self) -> Entry {
+    pub(super) fn entry(&self) -> Result<Entry, LeaseError> {
         self.ring.ring().lease.invalidate(self.view.slot_at(self.next), SLOT);
-        self.view.slot(self.next).load()
+        self.ring.ring().lease.reached()?;
+        Ok(self.view.slot(self.next).load())
     }
 
     /// Whether the next record, whose slot holds `entry`, is sound and lies where the one before it ended: true but for the
@@ -130,7 +131,7 @@ where
     #[allow(clippy::inline_always, reason = "keeps the record in registers")]
     #[allow(clippy::should_implement_trait, reason = "lends from the reader, which Iterator cannot")]
     pub fn next(&mut self) -> Result<Option<RecordRef<'_>>, ReadError> {
-        let entry = self.entry();
+        let entry = self.entry()?;
         if entry.stamp() != low(self.next) {
             if STRAIGHT && self.is_waiting(entry.stamp()) {
                 return Ok(None);
@@ -143,7 +144,7 @@ where
         if !STRAIGHT {
             self.locate(entry)?;
         }
-        Ok(Some(self.lend(entry.extent())))
+        self.lend(entry.extent()).map(Some)
     }
 
     /// The next record, where it does not simply follow the last one.
@@ -151,31 +152,32 @@ where
     #[inline(never)]
     fn next_elsewhere(&mut self) -> Result<Option<RecordRef<'_>>, ReadError> {
         // Looked at again, so that the first look stays in registers. On a lease that lends, what is committed stays.
-        let entry = self.entry();
+        let entry = self.entry()?;
         if entry.stamp() != low(self.next) {
             return self.not_yet(entry.stamp()).map(|()| None);
         }
         self.locate(entry)?;
-        Ok(Some(self.lend(entry.extent())))
+        self.lend(entry.extent()).map(Some)
     }
 
     /// Lends the record at `expected`, which lies in the ring, and goes on.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "keeps the record in registers")]
     #[allow(unsafe_code, reason = "records in place")]
-    fn lend(&mut self, extent: Extent) -> RecordRef<'_> {
+    fn lend(&mut self, extent: Extent) -> Result<RecordRef<'_>, ReadError> {
         // What earlier calls handed out is done with. The store goes to a line of this reader's own, which the writer
         // looks at when it runs out of room: telling it each time costs nothing while there is room.
         self.release_all();
         let (position, len) = (self.expected, extent.len());
         self.ring.ring().lease.fetch(self.view.byte_at(position), len as usize);
+        self.ring.ring().lease.reached()?;
         // SAFETY: `is_expected` or `validate` checked that the record lies in the ring. It is committed, and the
         // writer stays away from it until this reader's progress passes it (SYNC(release)): that happens in a later call
         // that borrows the reader mutably, which the returned lifetime forbids. On a lease that is not hostile nobody else
         // writes here.
         let payload = unsafe { self.view.bytes.slice(position, len) };
         let offset = self.advance(len);
-        RecordRef { offset, tag: extent.tag(), payload }
+        Ok(RecordRef { offset, tag: extent.tag(), payload })
     }
 
     /// Hands up to `max` records to `visit` in order, in place; answers how many. They are released when it returns.
@@ -201,6 +203,9 @@ where
             for slot in view.slots.run(low(at.offset), low(pause.wrapping_sub(at.offset))) {
                 let offset = at.offset;
                 lease.invalidate(view.slot_at(offset), SLOT);
+                if lease.reached().is_err() {
+                    break 'all;
+                }
                 // With many records under way at once, to take the place from the slot costs less than to expect it.
                 let entry = slot.load();
                 if entry.stamp() != low(offset) {
@@ -213,6 +218,9 @@ where
                 }
                 let (position, len) = (entry.position(), entry.len());
                 lease.fetch(view.byte_at(position), len as usize);
+                if lease.reached().is_err() {
+                    break 'all;
+                }
                 // SAFETY: as in `next`; here the reader stays borrowed until all records are done with, and its progress
                 // moves only past records that `visit` has returned from.
                 let payload = unsafe { view.bytes.slice(position, len) };
@@ -228,6 +236,7 @@ where
         if told != last || last == first {
             view.release(lease, block, last);
         }
+        lease.reached()?;
         match broken {
             Some(error) => Err(error.into()),
             #[allow(clippy::cast_possible_truncation, reason = "at most max")]

@@ -105,7 +105,7 @@ impl View {
                 let at = low(head).wrapping_add(live);
                 lease.invalidate(self.slot_at(u64::from(at)), WORD);
                 // SYNC(commit)
-                if self.slots.at(at).stamp() != at {
+                if self.slots.at(at).stamp() != at || lease.reached().is_err() {
                     break;
                 }
                 live = live.wrapping_add(1);
@@ -268,6 +268,8 @@ impl View {
             self.hints().cursor(hints::REFUSED).reset(0);
         }
         for block in self.control.places() {
+            // Whoever read here is gone, and its token may be somebody else's one day.
+            block.word(reader::OWNER).store(0, Ordering::Relaxed);
             let state = block.word(reader::STATE);
             let progress = block.word(reader::PROGRESS).load(Ordering::Acquire);
             let guard = !block.word(reader::GUARD).load(Ordering::Acquire);

@@ -198,7 +198,7 @@ impl Core {
     /// A writer at the end of the log.
     pub(super) fn at_end<L: Lease, K: Keep>(ring: &Ring<L, K>) -> Result<Self, WriteError> {
         let view = &ring.view;
-        ring.refresh_slots();
+        ring.refresh_writer();
         let head = view.load_head(&ring.lease);
         let next = view.walk_tail(&ring.lease);
         let position = view.position_at(next, head)?;
