@@ -21,13 +21,20 @@ mod common;
 
 use bed::{Bed, model};
 use common::{Owned, Rng, crew, is_payload, payload, scale, with_seeds};
+use fabric_mq::clock::ManualClock;
+use fabric_mq::consumer::{Consumer, SeekPolicy};
 use fabric_mq::lease::remote::{
-    Atomicity, Faults, LoopbackMap, LoopbackMemory, LoopbackVerbs, Peers, RemoteLease, Tally, VerbError, Verbs,
+    Atomicity, Faults, LoopbackGrants, LoopbackMap, LoopbackMemory, LoopbackVerbs, Peers, RemoteLease, RemotePool,
+    Tally, VerbError, Verbs,
 };
-use fabric_mq::lease::{Cooperative, Exclusive, Lease, Role, Untrusted};
+use fabric_mq::lease::{Cooperative, Exclusive, Lease, Pool, Role, Untrusted};
+use fabric_mq::offset::MemOffsetStore;
+use fabric_mq::producer::Producer;
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, SharedWriter, Start, Writer};
-use fabric_mq::{Epoch, LeaseError, Offset, ReadError, WriteError};
+use fabric_mq::topic::{TopicConfig, TopicManager};
+use fabric_mq::{Epoch, LeaseError, Offset, ReadError, Ticks, WriteError};
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 type Remote<T = Cooperative> = RemoteLease<LoopbackVerbs, T>;
@@ -846,4 +853,162 @@ fn an_untrusting_lease_reads_by_copy() {
         let record = reader.copy_next(&mut buffer).unwrap().unwrap();
         assert!(is_payload(&buffer[..record.len()], n));
     }
+}
+
+// ---- pools
+
+type Clocked = Arc<ManualClock>;
+
+fn pool(faults: Faults) -> (Clocked, RemotePool<LoopbackGrants<Clocked>, Cooperative>) {
+    let clock = Arc::new(ManualClock::new());
+    let grants = LoopbackGrants::with_faults(Arc::clone(&clock), faults);
+    #[allow(unsafe_code, reason = "everybody here follows the protocol")]
+    // SAFETY: nobody in these tests writes to the memory but rings.
+    let pool = unsafe { RemotePool::cooperative(grants) };
+    (clock, pool)
+}
+
+const TTL: Ticks = Ticks::from_millis(100);
+
+#[test]
+fn leases_afar_end_as_leases_do() {
+    let (clock, pool) = pool(Faults::seeded(1));
+    let config = RingConfig::new(8, 256).with_readers(2);
+    let lease = pool.acquire(config.lease_bytes().unwrap(), TTL).unwrap();
+    let (id, first) = (lease.id(), lease.epoch());
+    assert_eq!((lease.expires_at(), lease.role()), (TTL, Role::Writer));
+    let ring: Ring<_> = Ring::format(lease, config).unwrap();
+    let mut writer = Writer::claim(&ring).unwrap();
+    writer.write(b"one").unwrap();
+    assert_eq!(pool.attach(id).map(|_| ()).unwrap_err(), LeaseError::InUse);
+    // Somebody reads beside the holder, and cannot write.
+    let beside: Ring<_> = Ring::attach(pool.join(id).unwrap()).unwrap();
+    assert_eq!(Writer::claim(&beside).map(|_| ()), Err(WriteError::Lease(LeaseError::Unsupported)));
+    let mut reader = Reader::join(&beside, "beside", Start::Earliest).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().payload(), b"one");
+    // Renewed, it lives on.
+    clock.advance(Ticks::from_millis(60));
+    assert_eq!(pool.renew(id, TTL), Ok(Ticks::from_millis(160)));
+    clock.advance(Ticks::from_millis(60));
+    assert_eq!(pool.sweep(), 0);
+    writer.write(b"two").unwrap();
+    // Detached from, it waits for the next holder, who comes under a higher epoch.
+    drop(writer);
+    assert_eq!(ring.into_lease().detach(), id);
+    let lease = pool.attach(id).unwrap();
+    assert!(lease.epoch() > first);
+    let ring: Ring<_> = Ring::attach(lease).unwrap();
+    let mut writer = Writer::claim(&ring).unwrap();
+    assert_eq!(writer.write(b"three").unwrap().value(), 2);
+    assert_eq!(reader.for_each(9, |_| {}), Ok(2), "who reads, reads on");
+    // Expired, nothing more is written, and nothing of it is seen.
+    clock.advance(TTL);
+    assert_eq!(pool.sweep(), 1);
+    assert_eq!(writer.write(b"four"), Err(WriteError::Lease(LeaseError::Expired)));
+    assert_eq!(reader.next().map(|_| ()), Err(ReadError::Lease(LeaseError::Expired)));
+    assert_eq!(pool.renew(id, TTL).unwrap_err(), LeaseError::Unknown, "its holder need not be asked");
+    drop((writer, reader));
+    drop(beside);
+    drop(ring);
+    assert_eq!(pool.sweep(), 0);
+    assert_eq!(pool.attach(id).map(|_| ()).unwrap_err(), LeaseError::Unknown);
+    // Dropped, it goes at once; revoked, too.
+    let lease = pool.acquire(100, TTL).unwrap();
+    let id = lease.id();
+    drop(lease);
+    assert_eq!(pool.attach(id).map(|_| ()).unwrap_err(), LeaseError::Unknown);
+    let lease = pool.acquire(config.lease_bytes().unwrap(), TTL).unwrap();
+    let id = lease.id();
+    let ring: Ring<_> = Ring::format(lease, config).unwrap();
+    let mut writer = Writer::claim(&ring).unwrap();
+    pool.revoke(id).unwrap();
+    assert_eq!(writer.write(b"never"), Err(WriteError::Lease(LeaseError::Revoked)));
+    assert_eq!(pool.fence(id).unwrap_err(), LeaseError::Unknown);
+}
+
+/// Holders lose their connections in the middle of a write, one after the other; some of what they had sent is still under way
+/// when the next one attaches.
+#[test]
+fn holders_come_and_go_and_the_log_stays_true() {
+    let (mut writes, mut holders, mut unknown) = (0, 0, 0);
+    with_seeds("holders", 0x8000_0000, 300 * scale(), |seed| {
+        let mut rng = Rng::new(seed);
+        let faults = Faults::seeded(seed).with_delay(2).with_loss(60).with_repeat(5);
+        let (_, pool) = pool(faults);
+        let config = RingConfig::new(8, 256).with_readers(1);
+        let Ok(lease) = pool.acquire(config.lease_bytes().unwrap(), Ticks::MAX) else { return };
+        let id = lease.id();
+        let Ok(ring) = Ring::<_, Overwrite>::format(lease, config) else { return };
+        let mut keys: Vec<u64> = Vec::new();
+        let (mut key, mut sure) = (0, 0);
+        std::mem::forget(ring);
+        for _ in 0..8 {
+            if rng.one_in(2) {
+                let _ = pool.fence(id);
+            } else {
+                // The holder is cut off, and its side does not know.
+                let memory = pool.grants().memory(id).unwrap();
+                (0..100).for_each(|token| memory.close(token, LeaseError::Revoked));
+            }
+            let lease = pool.attach(id).unwrap();
+            let Ok(ring) = Ring::<_, Overwrite>::attach(lease) else { continue };
+            let Ok(mut writer) = Writer::claim(&ring) else {
+                std::mem::forget(ring);
+                continue;
+            };
+            holders += 1;
+            let tail = writer.next_offset().value() as usize;
+            assert!((sure..=keys.len()).contains(&tail), "{tail} records, {sure} acknowledged, {} tried", keys.len());
+            keys.truncate(tail);
+            let near: Ring<_, Overwrite> =
+                Ring::attach(mapped(&pool.grants().memory(id).unwrap()).with_epoch(Epoch::new(1000))).unwrap();
+            loop {
+                key += 1;
+                let answer = writer.write(&payload(key, size(key, 60)));
+                if answer.is_ok() || answer == Err(WriteError::Lease(LeaseError::Indeterminate)) {
+                    keys.push(key);
+                }
+                match answer {
+                    Ok(_) => writes += 1,
+                    Err(WriteError::Lease(error)) => {
+                        unknown += u64::from(error == LeaseError::Indeterminate);
+                        sure = keys.len() - usize::from(error == LeaseError::Indeterminate);
+                        break;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+                let mut reader = Reader::join(&near, "near", Start::Earliest).unwrap();
+                let mut buffer = [0; 64];
+                while let Some(record) = reader.copy_next(&mut buffer).unwrap() {
+                    assert!(is_payload(&buffer[..record.len()], keys[record.offset().value() as usize]));
+                }
+                assert_eq!(reader.next_offset().value() as usize, keys.len(), "what is acknowledged is seen at once");
+            }
+            std::mem::forget(writer);
+            std::mem::forget(ring);
+        }
+    });
+    println!("holders: passed {writes} records of {holders} holders, {unknown} of unknown end");
+    assert!(common::replay().is_some() || writes > 1000 && holders > 500 && unknown > 100);
+}
+
+#[test]
+fn topics_lie_afar_like_anywhere_else() {
+    let (clock, pool) = pool(Faults::seeded(3).with_repeat(2));
+    let topics = TopicManager::with_pool(pool, Arc::clone(&clock));
+    topics.create("events", TopicConfig::new().with_slots(64).with_capacity(4096).with_groups(2)).unwrap();
+    let mut producer = Producer::new("events");
+    let mut store = MemOffsetStore::new();
+    let mut consumer = Consumer::new("events", "group");
+    consumer.assign(&[0, 1, 2, 3]);
+    consumer.seek(&topics, &store, SeekPolicy::Earliest).unwrap();
+    let mut seen = 0;
+    for round in 0..50_u64 {
+        for n in 0..5_u64 {
+            producer.send_keyed(&topics, &[n as u8], &(round * 5 + n).to_le_bytes()).unwrap();
+        }
+        seen += consumer.poll(&topics, 100).unwrap().len();
+        consumer.commit(&topics, &mut store).unwrap();
+    }
+    assert_eq!(seen, 250);
 }

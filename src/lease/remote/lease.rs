@@ -55,6 +55,8 @@ pub struct RemoteLease<V: Verbs, T: Trust = Untrusted> {
     expires_at: Ticks,
     /// The first verb that failed: none is tried after it.
     failed: Cell<Option<VerbError>>,
+    /// Whether the lease was given back.
+    released: Cell<bool>,
     /// Whether something was sent that nobody has said to have arrived.
     unsure: Cell<bool>,
     pending: Cell<Pending>,
@@ -95,7 +97,7 @@ impl<V: Verbs> RemoteLease<V, Cooperative> {
 }
 
 impl<V: Verbs, T: Trust> RemoteLease<V, T> {
-    fn make(verbs: V, peers: Peers) -> Result<Self, LeaseError> {
+    pub(super) fn make(verbs: V, peers: Peers) -> Result<Self, LeaseError> {
         if peers == Peers::Mapped && verbs.atomicity() != Atomicity::Global {
             return Err(LeaseError::Unsupported);
         }
@@ -113,6 +115,7 @@ impl<V: Verbs, T: Trust> RemoteLease<V, T> {
             role: Role::Peer,
             expires_at: Ticks::MAX,
             failed: Cell::new(None),
+            released: Cell::new(false),
             unsure: Cell::new(false),
             pending: Cell::new(Pending::default()),
             eras: Cell::default(),
@@ -123,27 +126,31 @@ impl<V: Verbs, T: Trust> RemoteLease<V, T> {
 
     /// Names the lease.
     #[must_use]
-    pub fn with_id(self, id: LeaseId) -> Self {
-        Self { id, ..self }
+    pub fn with_id(mut self, id: LeaseId) -> Self {
+        self.id = id;
+        self
     }
 
     /// Sets the epoch it was granted under.
     #[must_use]
-    pub fn with_epoch(self, epoch: Epoch) -> Self {
-        Self { epoch, ..self }
+    pub fn with_epoch(mut self, epoch: Epoch) -> Self {
+        self.epoch = epoch;
+        self
     }
 
     /// Sets what the holder may do with the writer's place. With [`Role::Writer`] the caller vouches that the memory's side has
     /// closed the connections of every lower epoch: nothing that they sent arrives any more.
     #[must_use]
-    pub fn with_role(self, role: Role) -> Self {
-        Self { role, ..self }
+    pub fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
     }
 
     /// Notes when the grant ends. The memory's side ends it.
     #[must_use]
-    pub fn with_expiry(self, expires_at: Ticks) -> Self {
-        Self { expires_at, ..self }
+    pub fn with_expiry(mut self, expires_at: Ticks) -> Self {
+        self.expires_at = expires_at;
+        self
     }
 
     /// The connection.
@@ -168,6 +175,14 @@ impl<V: Verbs, T: Trust> RemoteLease<V, T> {
                 self.failed.set(Some(error));
                 None
             }
+        }
+    }
+
+    /// Gives the lease back, once.
+    fn release(&self, keep: bool) {
+        if !self.released.replace(true) {
+            self.post();
+            self.attempt(|verbs| verbs.release(keep));
         }
     }
 
@@ -302,6 +317,10 @@ unsafe impl<V: Verbs, T: Trust> Lease for RemoteLease<V, T> {
     }
     fn expires_at(&self) -> Ticks {
         self.expires_at
+    }
+    fn detach(self) -> LeaseId {
+        self.release(true);
+        self.id
     }
     fn token(&self) -> u32 {
         self.verbs.token()
@@ -439,6 +458,12 @@ unsafe impl<V: Verbs, T: Trust> Lease for RemoteLease<V, T> {
         let moved = found == old;
         self.put(at, &if moved { new } else { found }.to_le_bytes());
         Some(moved)
+    }
+}
+
+impl<V: Verbs, T: Trust> Drop for RemoteLease<V, T> {
+    fn drop(&mut self) {
+        self.release(false);
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "memory that is mapped and reached by verbs at the same time")]
 
 use super::faults::{Dice, Faults};
+use super::grants::Table;
 use super::{Atomicity, VerbError, Verbs};
 use crate::error::LeaseError;
 use crate::lease::heap::Piece;
@@ -10,7 +11,7 @@ use crate::lease::layout::{MAGIC, Plan};
 use crate::lease::{Cooperative, Lease, Trust, Untrusted};
 use crate::platform::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::platform::lock::Lock;
-use crate::types::Epoch;
+use crate::types::{Epoch, LeaseId};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -229,7 +230,7 @@ impl LoopbackMemory {
             net.connections.insert(net.last, connection);
             net.last
         });
-        LoopbackVerbs { memory: self.clone(), id, tally: Cell::default() }
+        LoopbackVerbs { memory: self.clone(), id, tally: Cell::default(), granted: None }
     }
 
     /// Closes a connection from the memory's side: what is under way on it does not arrive, and its verbs are refused with
@@ -241,6 +242,11 @@ impl LoopbackMemory {
                 connection.ended = Some(VerbError::Refused(end));
             }
         });
+    }
+
+    /// Whether a connection is closed, or was broken, and nothing of it arrives any more.
+    pub(super) fn is_closed(&self, token: u32) -> bool {
+        self.region.net.with(|net| net.is_closed(token))
     }
 
     /// Maps the memory, not trusting those who use verbs.
@@ -296,6 +302,19 @@ impl Net {
             }
         }
         true
+    }
+
+    fn is_closed(&mut self, token: u32) -> bool {
+        match self.connections.get_mut(&token) {
+            // Numbers are given one after the other.
+            None => token <= self.last,
+            Some(connection) if connection.ended.is_some() => {
+                // Whoever asks relies on it: nothing of it arrives any more.
+                connection.queue.clear();
+                true
+            }
+            Some(_) => false,
+        }
     }
 
     fn drain(&mut self, region: &Region, id: u32) {
@@ -374,9 +393,21 @@ pub struct LoopbackVerbs {
     memory: LoopbackMemory,
     id: u32,
     tally: Cell<Tally>,
+    /// Where it was granted, if it was.
+    granted: Option<(Arc<Lock<Table>>, LeaseId)>,
 }
 
 impl LoopbackVerbs {
+    pub(super) fn granted(self, table: Arc<Lock<Table>>, id: LeaseId) -> Self {
+        let mut this = self;
+        this.granted = Some((table, id));
+        this
+    }
+
+    pub(super) const fn id(&self) -> u32 {
+        self.id
+    }
+
     /// What it was used for so far.
     #[must_use]
     pub const fn tally(&self) -> Tally {
@@ -518,16 +549,14 @@ impl Verbs for LoopbackVerbs {
 
     fn is_gone(&self, token: u32) -> Result<bool, VerbError> {
         self.count(|tally| &mut tally.reads, 0);
-        Ok(self.memory.region.net.with(|net| match net.connections.get_mut(&token) {
-            // Numbers are given one after the other.
-            None => token <= net.last,
-            Some(connection) if connection.ended.is_some() => {
-                // Whoever asks relies on it: nothing of it arrives any more.
-                connection.queue.clear();
-                true
-            }
-            Some(_) => false,
-        }))
+        Ok(self.memory.is_closed(token))
+    }
+
+    fn release(&self, keep: bool) -> Result<(), VerbError> {
+        if let Some((table, id)) = &self.granted {
+            table.with(|table| table.release(*id, self.id, keep));
+        }
+        Ok(())
     }
 }
 

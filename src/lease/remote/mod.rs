@@ -65,11 +65,15 @@
 //! ```
 
 mod faults;
+mod grants;
 mod lease;
 mod loopback;
+mod pool;
 mod verbs;
 
 pub use faults::Faults;
+pub use grants::LoopbackGrants;
 pub use lease::{Peers, RemoteLease};
 pub use loopback::{LoopbackMap, LoopbackMemory, LoopbackVerbs, Tally};
+pub use pool::{Grant, Grants, RemotePool};
 pub use verbs::{Atomicity, VerbError, Verbs};

@@ -123,9 +123,22 @@ pub trait Verbs {
         let _ = token;
         Ok(false)
     }
+
+    /// The lease that this connection was granted is given back: what is in it stays until its time is over if `keep`, else it
+    /// goes at once. The last call on the connection.
+    ///
+    /// # Errors
+    /// [`VerbError`]: it is as if the connection had broken.
+    fn release(&self, keep: bool) -> Result<(), VerbError> {
+        let _ = keep;
+        Ok(())
+    }
 }
 
 impl<V: Verbs + ?Sized> Verbs for &V {
+    fn release(&self, keep: bool) -> Result<(), VerbError> {
+        (**self).release(keep)
+    }
     fn len(&self) -> usize {
         (**self).len()
     }
