@@ -42,7 +42,7 @@ adds! {
     }
     "alloc" on all() {
         consumer::NextBatch,
-        dlq::Delivered, dlq::Letter, lease::HeapLease, lease::HeapPool, lease::Renewer, message::Message, offset::MemOffsetStore, partition::Counted,
+        dlq::Delivered, dlq::Letter, lease::HeapLease, lease::HeapPool, lease::Renewer, lease::remote::Atomicity, lease::remote::Faults, lease::remote::Grant, lease::remote::Grants, lease::remote::LoopbackGrants, lease::remote::LoopbackMap, lease::remote::LoopbackMemory, lease::remote::LoopbackVerbs, lease::remote::Peers, lease::remote::RemoteLease, lease::remote::RemotePool, lease::remote::Tally, lease::remote::VerbError, lease::remote::Verbs, message::Message, offset::MemOffsetStore, partition::Counted,
         topic::Topic, topic::TopicHandle, topic::TopicManager,
     }
     "postcard" on all() { message::PayloadError, producer::TypedError }

@@ -892,6 +892,10 @@ fn lease_errors() {
     for (error, text) in [
         (LeaseError::CapacityExceeded, "the pool has no room for this lease: release one, or ask for fewer bytes"),
         (LeaseError::Disconnected, "the leased memory cannot be reached: try again"),
+        (
+            LeaseError::Indeterminate,
+            "the connection to the leased memory broke before it answered: attach again, and look whether the last record is there",
+        ),
         (LeaseError::Expired, "the lease has expired: acquire a new one, and renew it before its time is over"),
         (LeaseError::Fenced, "the lease is fenced: a newer holder has taken over, this one is finished"),
         (LeaseError::InUse, "the leased memory is held by somebody: drop that holder first"),

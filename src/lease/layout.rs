@@ -2,6 +2,7 @@
 //!
 //! All numbers are little-endian. Nothing in a lease is an address, so any party may map it anywhere. Each 128-byte
 //! block has one writer (but the bell, see there), on every target, whatever its cache lines are: two machines on one fabric agree.
+//! Nor does it matter how the bytes are reached: who maps them and who reads and writes them by verbs agree too.
 //!
 //! ```text
 //!          0        128        256        384           384+128R      +16N          +8U
