@@ -199,7 +199,7 @@ impl<P: RingRef> Reader<P> {
     /// # Errors
     /// [`ReadError::Lease`] if there is no further record and the lease has ended.
     pub fn is_ready(&mut self) -> Result<bool, ReadError> {
-        if self.entry().stamp() != self.view.stale(self.next) {
+        if self.entry()?.stamp() != self.view.stale(self.next) {
             return Ok(true);
         }
         self.ring().lease().check()?;
