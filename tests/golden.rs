@@ -356,7 +356,15 @@ fn all_images_are_accounted_for() {
     let mut found: Vec<_> =
         std::fs::read_dir(path("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     found.sort();
-    let wanted = ["README.md", "v1-crashed.bin", "v1-fresh.bin", "v1-late.bin", "v1-overwrite.bin", "v1-retain.bin"];
+    let wanted = [
+        "README.md",
+        "v1-crashed.bin",
+        "v1-fresh.bin",
+        "v1-late.bin",
+        "v1-overwrite.bin",
+        "v1-registry.bin",
+        "v1-retain.bin",
+    ];
     if std::env::var("FABRIC_MQ_GOLDEN").is_err() {
         assert_eq!(found, wanted);
     }
