@@ -39,7 +39,7 @@ pub(super) struct Settings {
 ///
 /// It has places for `P` partitions and a table of `T` records that are not settled, about 260 and 220 bytes each, in place.
 /// It takes the group's places as a [`Consumer`](crate::consumer::Consumer) of the group does, so a partition has one of
-/// either. Nothing here allocates, but [`poll`](Self::poll); nothing blocks. See [the module](super) for what is promised.
+/// either. Nothing here allocates, but `poll` (feature `alloc`); nothing blocks. See [the module](super) for what is promised.
 pub struct DlqRouter<N, S: Topics, const P: usize = 16, const T: usize = 32> {
     pub(super) topic: N,
     pub(super) group: Result<Name, DlqError>,
@@ -330,7 +330,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize, const T: usize> DlqRouter<N, S, P
 where
     <<S::Hold as Hold>::Lease as Lease>::Trust: Lend,
 {
-    /// Says what became of a record that was handed out by [`take_with`](Self::take_with) or [`poll`](Self::poll).
+    /// Says what became of a record that was handed out by [`take_with`](Self::take_with) or `poll`.
     ///
     /// A record that is to be a dead letter and cannot be written to the queue is [`Settled::Parked`]: it needs nothing more
     /// from the caller, each poll tries again.
