@@ -9,7 +9,8 @@ letters; sends them back when the bug is fixed; checks that every event was proc
 
 Usage: dead_letters [--rate N] [--skip-aside] [FILE]
 
-  FILE          one JSON object a line (default: a week of earthquakes, examples/data/earthquakes.ndjson)
+  FILE          one JSON object a line (default: a week of earthquakes,
+                examples/data/earthquakes.ndjson)
   --rate N      letters sent back in a second (default: 20)
   --skip-aside  go on behind a record that fails, instead of stopping its partition
   -h, --help    print this
