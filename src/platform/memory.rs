@@ -20,9 +20,11 @@ pub(crate) const UNIT: usize = 8;
 const OWN_AHEAD: usize = 256;
 
 /// Bytes of a cache line, or of a part of one.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const LINE: usize = 64;
 
 /// Bytes whose lines the writer asks for at once: few enough to still be near when it comes to the last one.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const OWN_AT_ONCE: usize = 4096;
 
 /// The bytes of a lease.
