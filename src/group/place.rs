@@ -97,10 +97,11 @@ impl Card {
     /// The card of whoever took a place by `word`, if it is whole. Each word is read once.
     pub(super) fn load<L: Lease>(line: &Line<'_, L>, word: PlaceWord) -> Option<Self> {
         let mut words = [0; CRC];
+        line.fetch(SESSION, CRC);
         for (index, to) in words.iter_mut().enumerate().skip(SESSION) {
-            *to = line.load(index);
+            *to = line.peek(index);
         }
-        if line.load(CRC) != crc(word, &words) {
+        if line.peek(CRC) != crc(word, &words) {
             return None;
         }
         let [_, session, token, len, name @ ..] = words;

@@ -283,24 +283,52 @@ pub(crate) struct Line<'a, L> {
 }
 
 impl<L: Lease> Line<'_, L> {
+    /// The byte of the lease that a word begins at.
+    const fn byte(&self, index: usize) -> usize {
+        self.at.wrapping_add(index.wrapping_mul(4))
+    }
+
     pub(crate) fn load(&self, index: usize) -> u32 {
-        self.lease.invalidate(self.at, BLOCK);
+        self.lease.invalidate(self.byte(index), 4);
         // SYNC(group): with `swap` and `store`.
         self.block.word(index).load(Ordering::Acquire)
     }
 
+    /// Brings some words here together, to be loaded by [`peek`](Self::peek): they may be of different moments.
+    pub(crate) fn fetch(&self, from: usize, count: usize) {
+        self.lease.fetch(self.byte(from), count.wrapping_mul(4));
+    }
+
+    pub(crate) fn peek(&self, index: usize) -> u32 {
+        // SYNC(group), as `load`.
+        self.block.word(index).load(Ordering::Acquire)
+    }
+
+    /// Stores a word that is checked by whoever loads it.
     pub(crate) fn store(&self, index: usize, word: u32) {
         // SYNC(group): with `load`.
         self.block.word(index).store(word, Ordering::Release);
-        self.lease.clean(self.at, BLOCK);
+        self.lease.clean(self.byte(index), 4);
+        self.lease.fence();
+    }
+
+    /// Whether all that was loaded so far came from the memory: asked before something is answered that no `swap` confirms.
+    pub(crate) fn reached(&self) -> Result<(), LeaseError> {
+        self.lease.reached()
     }
 
     /// Puts `to` where `from` stands, if the lease still holds; answers whether `from` stood there.
     pub(crate) fn swap(&self, index: usize, from: u32, to: u32) -> Result<bool, LeaseError> {
         self.lease.check()?;
+        let at = self.byte(index);
+        if let Some(done) = self.lease.compare_exchange(at, from, to) {
+            // An answer that got lost says nothing: it may have been done.
+            return self.lease.reached().map(|()| done).map_err(|_| LeaseError::Indeterminate);
+        }
         // SYNC(group): Release, so that whoever loads this word, or swaps it, sees what came before it.
         let done = claim(self.block.word(index), from, to);
-        self.lease.clean(self.at, BLOCK);
+        self.lease.clean(at, 4);
+        self.lease.fence();
         Ok(done)
     }
 }
@@ -369,6 +397,7 @@ impl<L: Lease> Group<L> {
         first.word(0).store(0, Ordering::Release);
         fence(Ordering::Release);
         group.lease.clean(0, BLOCK);
+        group.lease.fence();
         for at in (0..plan.end).step_by(BLOCK) {
             let block = block(at)?;
             for index in 0..BLOCK / 4 {
@@ -384,11 +413,13 @@ impl<L: Lease> Group<L> {
             first.word(index).store(*word, Ordering::Relaxed);
         }
         group.lease.clean(0, plan.end);
+        group.lease.fence();
         for (index, word) in head.iter().enumerate().take(2) {
             // SYNC(group format): with `attach`.
             first.word(index).store(*word, Ordering::Release);
         }
         group.lease.clean(0, BLOCK);
+        group.lease.complete().map_err(GroupError::Lease)?;
         Ok(group)
     }
 
@@ -437,6 +468,7 @@ impl<L: Lease> Group<L> {
                 *word = block.word(index).load(Ordering::Acquire);
             }
         }
+        lease.reached().map_err(GroupError::Lease)?;
         let (shape, area) = Shape::decode(&words)?;
         let plan = shape.plan().ok_or(GroupError::Corrupt)?;
         if plan.end > memory.len() {

@@ -52,9 +52,10 @@ fn decode(words: Copied, epoch: u32) -> Result<Option<Offset>, OffsetError> {
 
 fn words_of<L: Lease>(line: &Line<'_, L>, copy: usize) -> Copied {
     let base = COPIES.get(copy).copied().unwrap_or_default();
+    line.fetch(base, DIGITS + 1);
     let mut index = base;
     [(); DIGITS + 1].map(|()| {
-        let word = line.load(index);
+        let word = line.peek(index);
         index = index.wrapping_add(1);
         word
     })
@@ -73,7 +74,9 @@ pub(crate) fn observe<L: Lease>(line: &Line<'_, L>) -> Result<(ClaimWord, Option
         let committed = read(line, word);
         // A copy is touched only behind a change of `turn` (SYNC(group): whoever sees the copy's new word sees that too),
         // and the copy in use only after the claim's word has changed.
-        if line.load(TURN) == turn && line.load(CLAIM) == word.raw() {
+        let same = line.load(TURN) == turn && line.load(CLAIM) == word.raw();
+        line.reached()?;
+        if same {
             return committed.map(|committed| (word, committed));
         }
     }

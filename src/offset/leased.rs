@@ -173,12 +173,13 @@ impl<G: GroupRef, const P: usize> LeasedOffsets<G, P> {
         let mine = self.held(partition).ok_or(OffsetError::NotClaimed { partition })?;
         let stale = |now: ClaimWord| OffsetError::Stale { claimed: mine.epoch(), current: now.epoch() };
         let now = ClaimWord::new(line.load(CLAIM));
+        line.reached()?;
         if now != mine {
             return Err(stale(now));
         }
         let offset = match next(cell::read(&line, mine)) {
             Ok(Some(offset)) => offset,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(line.reached()?),
             // What was read may be a successor's, in the middle of its own commit.
             Err(error) => {
                 let now = ClaimWord::new(line.load(CLAIM));
