@@ -20,7 +20,7 @@ const NOTE: usize = 18;
 const GUTTER: usize = 28;
 const PANEL: usize = (WIDTH - 2 * MARGIN - GUTTER) / 2;
 /// Room for the names, left of the bars.
-const NAMES: usize = 146;
+const NAMES: usize = 160;
 /// Room for the figures, right of the longest bar.
 const FIGURES: usize = 44;
 const LINE: usize = 18;
@@ -29,10 +29,11 @@ const HEADING: usize = 46;
 const TITLE: usize = 48;
 
 /// Side by side in this order, so that panels of a like height share a line.
-const PANELS: [[Workload; 2]; 3] = [
+const PANELS: [[Workload; 2]; 4] = [
     [Workload::Lap, Workload::Stream],
     [Workload::PingPong, Workload::Funnel],
     [Workload::BroadcastLap, Workload::Broadcast],
+    [Workload::ProcessStream, Workload::ProcessPingPong],
 ];
 
 fn caption(workload: Workload) -> (&'static str, &'static str) {
@@ -43,13 +44,16 @@ fn caption(workload: Workload) -> (&'static str, &'static str) {
         Workload::BroadcastLap => ("Two readers, one thread", "each reads all; million messages/s"),
         Workload::Broadcast => ("Two readers, three threads", "each reads all; million messages/s"),
         Workload::Funnel => ("Two producers, three threads", "million messages/s"),
+        Workload::ProcessStream => ("Two processes", "streaming; million messages/s"),
+        Workload::ProcessPingPong => ("Two processes, half a round trip", "median, nanoseconds; shorter is better"),
+        Workload::ProcessOneWay => ("Two processes, one way", "median, nanoseconds; shorter is better"),
     }
 }
 
 /// What the bar is as long as.
 fn figure(workload: Workload, cell: &Cell) -> f64 {
     match workload {
-        Workload::PingPong => cell.ns(),
+        workload if workload.is_timed_singly() => cell.ns(),
         _ => 1e3 / cell.ns(),
     }
 }

@@ -12,6 +12,9 @@ enum Rival {
     Named(&'static str),
     /// The fastest of those whose consumer is handed a copy.
     BestCopyingOut,
+    /// The fastest of those that are ways to use this one.
+    #[cfg_attr(not(feature = "iceoryx2"), expect(dead_code, reason = "the only such one is behind this feature"))]
+    BestOf(&'static str),
 }
 
 /// What the ratio has to be.
@@ -42,7 +45,12 @@ const fn ahead_of_copies(workload: Workload, size: usize) -> Target {
     Target { workload, size, ours: OURS, rival: Rival::BestCopyingOut, wanted: Wanted::Ahead }
 }
 
-const TARGETS: [Target; 21] = [
+#[cfg(feature = "iceoryx2")]
+const fn between_processes(workload: Workload, size: usize, wanted: Wanted) -> Target {
+    Target { workload, size, ours: OURS, rival: Rival::BestOf("iceoryx2"), wanted }
+}
+
+const TARGETS: &[Target] = &[
     target(Workload::Lap, OURS, "bbqueue framed", Wanted::AtLeast(6.0)),
     target(Workload::Lap, OURS, "rtrb", Wanted::Ahead),
     target(Workload::Lap, OURS, "disruptor", Wanted::Within(1.4)),
@@ -66,17 +74,38 @@ const TARGETS: [Target; 21] = [
     target(Workload::Lap, OURS_ARRAYS_DRAINED, "disruptor", Wanted::Within(1.4)),
     target(Workload::BroadcastLap, OURS_ARRAYS_DRAINED, "disruptor", Wanted::Within(1.3)),
     target(Workload::Broadcast, OURS_ARRAYS_DRAINED, "disruptor", Wanted::Ahead),
+    // Between processes.
+    #[cfg(feature = "iceoryx2")]
+    between_processes(Workload::ProcessStream, 64, Wanted::Ahead),
+    #[cfg(feature = "iceoryx2")]
+    between_processes(Workload::ProcessStream, 4096, Wanted::Ahead),
+    #[cfg(feature = "iceoryx2")]
+    between_processes(Workload::ProcessPingPong, 64, Wanted::Within(1.2)),
+    #[cfg(feature = "iceoryx2")]
+    between_processes(Workload::ProcessPingPong, 4096, Wanted::Within(1.2)),
+    #[cfg(feature = "iceoryx2")]
+    between_processes(Workload::ProcessOneWay, 64, Wanted::Within(1.2)),
+    #[cfg(feature = "iceoryx2")]
+    between_processes(Workload::ProcessOneWay, 4096, Wanted::Within(1.2)),
 ];
+
+impl Rival {
+    /// Whether a row may be the one.
+    fn includes(self, row: &Row) -> bool {
+        match self {
+            Self::Named(name) => row.name == name,
+            Self::BestCopyingOut => row.kind == Kind::CopiesOut,
+            Self::BestOf(name) => row.name.split(',').next() == Some(name),
+        }
+    }
+}
 
 /// Whether a target looks at this row.
 pub fn needs(row: &Row) -> bool {
-    TARGETS.iter().filter(|target| target.workload == row.workload && target.size == row.size).any(|target| {
-        row.name == target.ours
-            || match target.rival {
-                Rival::Named(name) => row.name == name,
-                Rival::BestCopyingOut => row.kind == Kind::CopiesOut,
-            }
-    })
+    TARGETS
+        .iter()
+        .filter(|target| target.workload == row.workload && target.size == row.size)
+        .any(|target| row.name == target.ours || target.rival.includes(row))
 }
 
 /// A target and what came out.
@@ -112,19 +141,18 @@ impl Verdict {
 fn judge(target: &Target, tables: &[Table]) -> Verdict {
     let table = tables.iter().find(|table| table.workload == target.workload && table.size == target.size);
     let ours = table.and_then(|table| table.cell(target.ours));
-    let rival = table.and_then(|table| match target.rival {
-        Rival::Named(name) => table.cell(name),
-        Rival::BestCopyingOut => table.best(|kind| kind == Kind::CopiesOut),
-    });
-    let measure = match (target.wanted, target.workload) {
-        (Wanted::Within(_), Workload::PingPong) => "p50",
-        (Wanted::Within(_), _) => "time",
+    let rival = table.and_then(|table| table.best_of(|row| target.rival.includes(row)));
+    let measure = match target.wanted {
+        Wanted::Within(_) if target.workload.is_timed_singly() => "p50",
+        Wanted::Within(_) => "time",
         _ => "speed",
     };
     let name = match (target.rival, rival) {
         (Rival::Named(name), _) => name.to_owned(),
         (Rival::BestCopyingOut, Some(cell)) => format!("best rival that copies out ({})", cell.row.name),
         (Rival::BestCopyingOut, None) => "best rival that copies out".to_owned(),
+        (Rival::BestOf(_), Some(cell)) => cell.row.name.to_owned(),
+        (Rival::BestOf(name), None) => name.to_owned(),
     };
     Verdict {
         text: format!("{} {} B, {measure} of {} / {name}", target.workload.id(), target.size, target.ours),
@@ -158,8 +186,8 @@ mod tests {
 
     fn table(workload: Workload, size: usize, cells: &[(&'static str, Kind, f64)]) -> Table {
         let cells = cells.iter().map(|&(name, kind, mean_ns)| {
-            let sample = Sample { mean_ns, round_trip: None };
-            let run = |_| Sample { mean_ns: 0.0, round_trip: None };
+            let sample = Sample { mean_ns, trip: None };
+            let run = |_| Sample { mean_ns: 0.0, trip: None };
             Cell { row: Row { workload, size, name, kind, mode: Mode::Record, run }, samples: vec![sample] }
         });
         Table { workload, size, cells: cells.collect() }
@@ -169,14 +197,9 @@ mod tests {
     fn every_rival_named_by_a_target_is_registered_under_that_name() {
         let rows = registry::all();
         for target in TARGETS {
-            let found = rows.iter().any(|row| {
-                row.workload == target.workload
-                    && row.size == target.size
-                    && match target.rival {
-                        Rival::Named(name) => row.name == name,
-                        Rival::BestCopyingOut => row.kind == Kind::CopiesOut,
-                    }
-            });
+            let found = rows
+                .iter()
+                .any(|row| row.workload == target.workload && row.size == target.size && target.rival.includes(row));
             assert!(found, "{target:?}");
         }
     }

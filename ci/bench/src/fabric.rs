@@ -2,8 +2,8 @@
 //! whether the lease still holds.
 
 use fabric_mq::clock::SystemClock;
-use fabric_mq::lease::{HeapLease, HeapPool, Pool};
-use fabric_mq::ring::{Reader, Ring, RingConfig, SharedWriter, Start, Writer};
+use fabric_mq::lease::{HeapLease, HeapPool, Lease, Lend, Pool};
+use fabric_mq::ring::{Reader, Retain, Ring, RingConfig, RingRef, SharedWriter, Start, Writer};
 use fabric_mq::{Ticks, WriteError};
 
 use crate::messages::{Messages, Sum};
@@ -47,9 +47,9 @@ fn ring<const N: usize>(messages: usize, readers: usize) -> Ring<HeapLease> {
 }
 
 /// A reader, by the call it is read with.
-struct Taker<'a, const DRAINED: bool>(Reader<&'a Ring<HeapLease>>);
+pub struct Taker<P: RingRef, const DRAINED: bool>(pub Reader<P>);
 
-fn readers<const DRAINED: bool, const C: usize>(ring: &Ring<HeapLease>) -> [Taker<'_, DRAINED>; C] {
+fn readers<const DRAINED: bool, const C: usize>(ring: &Ring<HeapLease>) -> [Taker<&Ring<HeapLease>, DRAINED>; C] {
     std::array::from_fn(|which| {
         let name = ["first", "second"][which];
         Taker(Reader::join(ring, name, Start::Earliest).expect("the ring has a place for each reader"))
@@ -59,8 +59,8 @@ fn readers<const DRAINED: bool, const C: usize>(ring: &Ring<HeapLease>) -> [Take
 impl<const N: usize, const C: usize, const DRAINED: bool, const ARRAYS: bool> Queue<N, 1, C>
     for Fabric<DRAINED, ARRAYS>
 {
-    type Inlet<'a> = Putter<'a, ARRAYS>;
-    type Outlet<'a> = Taker<'a, DRAINED>;
+    type Inlet<'a> = Putter<&'a Ring<HeapLease>, ARRAYS>;
+    type Outlet<'a> = Taker<&'a Ring<HeapLease>, DRAINED>;
 
     fn with_capacity(messages: usize) -> Self {
         Self { ring: ring::<N>(messages, C) }
@@ -73,9 +73,12 @@ impl<const N: usize, const C: usize, const DRAINED: bool, const ARRAYS: bool> Qu
 }
 
 /// A writer, by what the compiler knows of its messages.
-struct Putter<'a, const ARRAYS: bool>(Writer<&'a Ring<HeapLease>>);
+pub struct Putter<P: RingRef, const ARRAYS: bool>(pub Writer<P>);
 
-impl<const N: usize, const ARRAYS: bool> Inlet<N> for Putter<'_, ARRAYS> {
+impl<const N: usize, const ARRAYS: bool, P: RingRef> Inlet<N> for Putter<P, ARRAYS>
+where
+    Writer<P>: Send,
+{
     #[inline(always)]
     fn try_send(&mut self, messages: &Messages<'_, N>, index: usize) -> bool {
         let sent = if ARRAYS { self.0.write(messages.fixed(index)) } else { self.0.write(messages.bytes(index)) };
@@ -100,7 +103,11 @@ impl<const N: usize, const ARRAYS: bool> Inlet<N> for Putter<'_, ARRAYS> {
     }
 }
 
-impl<const DRAINED: bool> Outlet for Taker<'_, DRAINED> {
+impl<const DRAINED: bool, P: RingRef<Keep = Retain>> Outlet for Taker<P, DRAINED>
+where
+    <P::Lease as Lease>::Trust: Lend,
+    Reader<P>: Send,
+{
     #[inline(always)]
     fn try_take(&mut self, sum: &mut Sum) -> usize {
         if DRAINED {
@@ -128,7 +135,7 @@ struct Shared<const DRAINED: bool> {
 
 impl<const N: usize, const P: usize, const DRAINED: bool> Queue<N, P, 1> for Shared<DRAINED> {
     type Inlet<'a> = &'a SharedWriter<std::sync::Arc<Ring<HeapLease>>>;
-    type Outlet<'a> = Taker<'a, DRAINED>;
+    type Outlet<'a> = Taker<&'a Ring<HeapLease>, DRAINED>;
 
     fn with_capacity(messages: usize) -> Self {
         let ring = std::sync::Arc::new(ring::<N>(messages, 1));

@@ -86,7 +86,9 @@ impl Usage {
         // The name, in parentheses, may hold anything; behind it come the state and ten more before utime and stime.
         let mut fields = process.rsplit_once(')')?.1.split_whitespace().skip(11);
         let mut next = || fields.next()?.parse::<u64>().ok();
-        Some(Self { total: busy + idle + iowait + stolen, busy, stolen, own: next()? + next()? })
+        // Behind those, the same two of the children that have ended.
+        let own = next()? + next()? + next()? + next()?;
+        Some(Self { total: busy + idle + iowait + stolen, busy, stolen, own })
     }
 
     /// What went elsewhere since `earlier`.
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_others_took() {
-        let process = |user, system| format!("7 (a) b) S 1 2 3 4 5 6 7 8 9 10 {user} {system} 0 0 20 0");
+        let process = |user, system| format!("7 (a) b) S 1 2 3 4 5 6 7 8 9 10 {user} {system} 5 0 20 0");
         let before = Usage::parse("cpu  100 0 50 800 50 0 0 0 9 9\ncpu0 1 2", &process(40, 10));
         let after = Usage::parse("cpu  150 0 60 920 60 0 0 10 9 9\ncpu0 1 2", &process(70, 20));
         let (before, after) = before.zip(after).expect("both are well formed");

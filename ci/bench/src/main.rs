@@ -8,6 +8,8 @@ mod machine;
 mod messages;
 mod options;
 mod polling;
+#[cfg(target_os = "linux")]
+mod processes;
 mod queue;
 mod registry;
 mod report;
@@ -26,6 +28,13 @@ use results::{Cell, Table};
 use workloads::Workload;
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let [_, option, place] = std::env::args_os().collect::<Vec<_>>().as_slice()
+        && option == processes::OPTION
+    {
+        processes::attend(Path::new(place));
+        return ExitCode::SUCCESS;
+    }
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(message) => {

@@ -88,6 +88,17 @@ impl Sum {
         }
     }
 
+    /// For the way from one process to another.
+    #[cfg(target_os = "linux")]
+    pub fn words(self) -> [u64; 2] {
+        [self.first, self.last]
+    }
+
+    #[cfg(target_os = "linux")]
+    pub fn from_words([first, last]: [u64; 2]) -> Self {
+        Self { first, last }
+    }
+
     fn times(self, times: u64) -> Self {
         Self { first: self.first.wrapping_mul(times), last: self.last.wrapping_mul(times) }
     }

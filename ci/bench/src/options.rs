@@ -9,7 +9,7 @@ use crate::workloads::Workload;
 pub const USAGE: &str = "\
 usage: fabric-mq-bench [options]
 
-  --workload LIST   of W1,W2,W2p,W3a,W3b,W4; default all
+  --workload LIST   of W1,W2,W2p,W3a,W3b,W4,X1,X2,X3; default all
   --size LIST       of payload bytes 16,64,256,1024,4096; default all
   --impl LIST       parts of implementation names; default all
   --rounds N        default 9, with --quick 5

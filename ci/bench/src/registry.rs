@@ -1,5 +1,7 @@
 //! Which implementation runs in which workload.
 
+#[cfg(target_os = "linux")]
+use crate::processes::{self, Link};
 use crate::queue::Queue;
 use crate::workloads::{Sample, Workload, one_thread, ping_pong, threads};
 
@@ -97,6 +99,21 @@ impl Rows {
     pub fn funnel_batches<const N: usize, Q: Queue<N, 2, 1>>(&mut self, name: &'static str, kind: Kind) {
         self.add::<N>(Workload::Funnel, (name, kind), Mode::Batches, threads::run::<N, 2, 1, true, Q>);
     }
+
+    /// Two processes, message by message: X1 to X3.
+    #[cfg(target_os = "linux")]
+    pub fn processes<const N: usize, L: Link<N>>(&mut self) {
+        let row = (L::NAME, L::KIND);
+        self.add::<N>(Workload::ProcessStream, row, Mode::Record, processes::stream::<N, false, L>);
+        self.add::<N>(Workload::ProcessPingPong, row, Mode::Record, processes::ping_pong::<N, L>);
+        self.add::<N>(Workload::ProcessOneWay, row, Mode::Record, processes::one_way::<N, L>);
+    }
+
+    /// Two processes, in batches: X1.
+    #[cfg(target_os = "linux")]
+    pub fn processes_batches<const N: usize, L: Link<N>>(&mut self) {
+        self.add::<N>(Workload::ProcessStream, (L::NAME, L::KIND), Mode::Batches, processes::stream::<N, true, L>);
+    }
 }
 
 /// Payload sizes that everything is compiled for.
@@ -107,6 +124,8 @@ fn of_size<const N: usize>() -> Vec<Row> {
     crate::floors::register::<N>(&mut rows);
     crate::fabric::register::<N>(&mut rows);
     crate::rivals::register::<N>(&mut rows);
+    #[cfg(target_os = "linux")]
+    processes::register::<N>(&mut rows);
     rows.into_vec()
 }
 
@@ -127,7 +146,7 @@ mod tests {
             println!("{} {} B {}", row.workload.id(), row.size, row.name);
             let sample = (row.run)(5000);
             assert!(sample.mean_ns > 0.0);
-            assert_eq!(sample.round_trip.is_some(), row.workload == Workload::PingPong);
+            assert_eq!(sample.trip.is_some(), row.workload.is_timed_singly());
         }
     }
 

@@ -8,7 +8,7 @@ use crate::machine::{self, Disturbance};
 use crate::registry::{Kind, Mode, SIZES};
 use crate::results::{Cell, OURS, OURS_ARRAYS, OURS_DRAINED, OURS_IN_BATCHES, Table};
 use crate::rivals;
-use crate::workloads::Workload;
+use crate::workloads::{Trip, Workload};
 
 /// Where, when and how.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ fn write_into(
         for table in tables {
             writeln!(text, "### {}, {} B\n", workload.id(), table.size)?;
             match workload {
-                Workload::PingPong => round_trips(text, table)?,
+                workload if workload.is_timed_singly() => trips(text, table)?,
                 _ => throughput(text, table)?,
             }
             writeln!(text)?;
@@ -113,7 +113,11 @@ fn write_into(
 
 /// Nanoseconds of the fastest of ours and of the fastest rival, for all sizes.
 fn summary(text: &mut String, tables: &[Table]) -> std::fmt::Result {
-    writeln!(text, "## Summary\n\nNanoseconds per message, or per round trip (W2p, median).\n")?;
+    writeln!(
+        text,
+        "## Summary\n\nNanoseconds per message, per round trip (W2p, median), or from one process to the \
+         other (X2, X3, median).\n"
+    )?;
     write!(text, "| workload | |")?;
     for size in SIZES {
         write!(text, " {size} B |")?;
@@ -188,7 +192,7 @@ fn throughput(text: &mut String, table: &Table) -> std::fmt::Result {
     Ok(())
 }
 
-fn round_trips(text: &mut String, table: &Table) -> std::fmt::Result {
+fn trips(text: &mut String, table: &Table) -> std::fmt::Result {
     writeln!(
         text,
         "| implementation | p50 ns | p99 ns | p99.9 ns | mean ns | vs best rival (p50) | vs fabric-mq (p50) | p50 min..max |\n\
@@ -196,14 +200,15 @@ fn round_trips(text: &mut String, table: &Table) -> std::fmt::Result {
     )?;
     let (best, ours) = (table.best(Kind::is_rival), table.cell(OURS));
     for cell in table.ranked() {
+        let of = |what: fn(Trip) -> f64| cell.median(|sample| sample.trip.map_or(f64::NAN, what));
         writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} | {} | {}..{} |",
             name(cell),
             short(cell.ns()),
-            short(cell.median(|sample| sample.round_trip.map_or(f64::NAN, |trip| trip.p99))),
-            short(cell.median(|sample| sample.round_trip.map_or(f64::NAN, |trip| trip.p999))),
-            short(cell.median(|sample| sample.mean_ns)),
+            short(of(|trip| trip.p99)),
+            short(of(|trip| trip.p999)),
+            short(of(|trip| trip.mean)),
             versus(cell, best),
             versus(cell, ours),
             short(cell.min_ns()),

@@ -35,9 +35,9 @@ impl Cell {
         Self { row, samples: Vec::new() }
     }
 
-    /// The time that ranks a round: per message, or the median round trip.
+    /// The time that ranks a round: per message, or the median of the single ones.
     fn ranking(sample: &Sample) -> f64 {
-        sample.round_trip.map_or(sample.mean_ns, |trip| trip.p50)
+        sample.trip.map_or(sample.mean_ns, |trip| trip.p50)
     }
 
     /// Nanoseconds: the median over the rounds of [`Self::ranking`].
@@ -71,7 +71,12 @@ impl Table {
 
     /// The fastest of a kind.
     pub fn best(&self, of: impl Fn(Kind) -> bool) -> Option<&Cell> {
-        self.cells.iter().filter(|cell| of(cell.row.kind)).min_by(|a, b| a.ns().total_cmp(&b.ns()))
+        self.best_of(|row| of(row.kind))
+    }
+
+    /// The fastest of some.
+    pub fn best_of(&self, of: impl Fn(&Row) -> bool) -> Option<&Cell> {
+        self.cells.iter().filter(|cell| of(&cell.row)).min_by(|a, b| a.ns().total_cmp(&b.ns()))
     }
 
     /// Fastest first.
@@ -88,9 +93,9 @@ mod tests {
     use crate::registry::Mode;
 
     fn cell(name: &'static str, kind: Kind, rounds: &[f64]) -> Cell {
-        let run = |_| Sample { mean_ns: 0.0, round_trip: None };
+        let run = |_| Sample { mean_ns: 0.0, trip: None };
         let row = Row { workload: Workload::Lap, size: 64, name, kind, mode: Mode::Record, run };
-        let samples = rounds.iter().map(|&mean_ns| Sample { mean_ns, round_trip: None }).collect();
+        let samples = rounds.iter().map(|&mean_ns| Sample { mean_ns, trip: None }).collect();
         Cell { row, samples }
     }
 

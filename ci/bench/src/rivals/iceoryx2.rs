@@ -29,7 +29,7 @@ struct Service<const P: usize, const C: usize> {
 }
 
 /// A port that is moved to the thread that uses it.
-struct Moved<T>(T);
+pub struct Moved<T>(pub T);
 
 // SAFETY: the parts of a port that keep it from being `Send` are reference counts without atomics around its own
 // state. Only the samples it hands out have clones of them, and none is alive outside of `try_send` and `try_take`;

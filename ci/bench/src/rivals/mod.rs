@@ -7,7 +7,7 @@ mod disruptor;
 mod flume;
 mod heapless;
 #[cfg(feature = "iceoryx2")]
-mod iceoryx2;
+pub mod iceoryx2;
 mod kanal;
 mod ringbuf;
 mod rtrb;

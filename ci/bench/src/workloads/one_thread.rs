@@ -34,5 +34,5 @@ pub fn run<const N: usize, const C: usize, const BATCHED: bool, Q: Queue<N, 1, C
 
     let expected = messages.expected(next, 1);
     assert!(sums.iter().all(|sum| *sum == expected), "the consumer saw other bytes than were sent");
-    Sample { mean_ns: took.as_nanos() as f64 / (laps * LAP) as f64, round_trip: None }
+    Sample { mean_ns: took.as_nanos() as f64 / (laps * LAP) as f64, trip: None }
 }

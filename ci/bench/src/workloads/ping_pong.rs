@@ -3,12 +3,11 @@
 use std::slice::from_mut;
 use std::time::Instant;
 
-use super::{RoundTrip, Sample, warm};
+use super::{Sample, Trip, warm};
 use crate::machine;
 use crate::messages::{Store, Sum};
 use crate::polling::{self, Gate};
 use crate::queue::{PING_PONG_CAPACITY, Queue};
-use crate::stats;
 
 #[inline(never)]
 pub fn run<const N: usize, Q: Queue<N, 1, 1>>(count: usize) -> Sample {
@@ -60,8 +59,6 @@ pub fn run<const N: usize, Q: Queue<N, 1, 1>>(count: usize) -> Sample {
     let expected = messages.expected(first + count, 1);
     assert_eq!(request_sum, expected, "the responder saw other bytes than were sent");
     assert_eq!(answer_sum, expected, "the caller saw other bytes than were sent");
-    let mean_ns = trips.iter().map(|&trip| f64::from(trip)).sum::<f64>() / trips.len() as f64;
-    trips.sort_unstable();
-    let quantile = |q| f64::from(stats::quantile(&trips, q));
-    Sample { mean_ns, round_trip: Some(RoundTrip { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) }) }
+    let trip = Trip::of(trips, 1.0);
+    Sample { mean_ns: trip.mean, trip: Some(trip) }
 }

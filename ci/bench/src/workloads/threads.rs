@@ -72,5 +72,5 @@ pub fn run<const N: usize, const P: usize, const C: usize, const BATCHED: bool, 
     let start = spans.iter().map(|span| span.0).min();
     let end = spans.iter().map(|span| span.1).max();
     let took = start.zip(end).map_or(0, |(start, end)| end.duration_since(start).as_nanos());
-    Sample { mean_ns: took as f64 / (each * P) as f64, round_trip: None }
+    Sample { mean_ns: took as f64 / (each * P) as f64, trip: None }
 }
