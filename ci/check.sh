@@ -28,7 +28,8 @@ USAGE="usage: ci/check.sh [PART [ARG]]
   tsan            the thread tests under ThreadSanitizer
   fuzz [SECONDS]  each fuzz target for so long (default 20)
   hostile [SECONDS]  a process that rewrites a shared lease while it is read, for so long (default 10)
-  bench [full]    the targets beside other queues; full: everything, into RESULTS.md"
+  bench [WHICH]   the targets beside other queues; processes: only those between processes, in long rounds;
+                  full: everything, into RESULTS.md"
 
 # In the order in which CI runs them: what fails soonest comes first.
 PARTS=(lint test features firmware size instructions loom membership tsan fuzz hostile bench)
@@ -560,23 +561,40 @@ part_hostile() {
 
 # --------------------------------------------------------------------------------------------------------------- bench
 
+# iceoryx2 alone needs it: without, there are no targets between processes.
+has_libclang() {
+    { command -v ldconfig >/dev/null && ldconfig -p | grep -q 'libclang[-.]'; } || firmware_packages libclang-dev
+}
+
 part_bench() {
+    local features=()
+    if has_libclang; then
+        features=(--features iceoryx2)
+    elif [[ ${1:-} == processes ]]; then
+        failed "bench: nothing to compare processes with" || return
+    else
+        printf '  no libclang: without iceoryx2, and without the targets between processes\n'
+    fi
     case ${1:-} in
     full)
-        in_dir ci/bench cargo run --release --locked
+        in_dir ci/bench cargo run --release --locked "${features[@]}"
         printf 'bench: written to ci/bench/RESULTS.md\n'
         ;;
-    "")
-        local status=0 met missed
-        quietly "build" in_dir ci/bench cargo build --release --locked
-        in_dir ci/bench cargo run --release --locked -- --quick --check 2>&1 | tee "$LOG" || status=$?
+    "" | processes)
+        local status=0 met missed which=(--quick)
+        if [[ ${1:-} == processes ]]; then
+            which=(--workload X1,X2,X3)
+        fi
+        quietly "build" in_dir ci/bench cargo build --release --locked "${features[@]}"
+        in_dir ci/bench cargo run --release --locked "${features[@]}" -- "${which[@]}" --check 2>&1 |
+            tee "$LOG" || status=$?
         met="$(grep -c '| ok$' "$LOG" || true)"
         missed="$(grep -c '| MISSED$' "$LOG" || true)"
         if ((met + missed == 0)); then
             failed "bench: nothing was measured, status $status" || return
         fi
         # Other users of a machine move these figures by more than what a change does: a miss is told, and does not fail.
-        printf 'bench: %d targets met, %d missed in a quick run (report only; noise of the machine included)\n' "$met" "$missed"
+        printf 'bench: %d targets met, %d missed (report only; noise of the machine included)\n' "$met" "$missed"
         ;;
     *)
         usage

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         }
     }
 
-    let verdicts = check::evaluate(&tables);
+    let verdicts = check::evaluate(&tables, |workload, size| options.covers(workload, size));
     let circumstances = report::Circumstances {
         machine: machine::describe(),
         date: machine::today(),

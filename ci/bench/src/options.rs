@@ -85,10 +85,15 @@ impl Options {
         !(self.workloads.is_empty() && self.sizes.is_empty() && self.names.is_empty())
     }
 
+    /// Whether rows of this workload and size were asked for.
+    pub fn covers(&self, workload: Workload, size: usize) -> bool {
+        (self.workloads.is_empty() || self.workloads.contains(&workload))
+            && (self.sizes.is_empty() || self.sizes.contains(&size))
+    }
+
     pub fn selects(&self, row: &Row) -> bool {
         let name = row.name.to_lowercase();
-        (self.workloads.is_empty() || self.workloads.contains(&row.workload))
-            && (self.sizes.is_empty() || self.sizes.contains(&row.size))
+        self.covers(row.workload, row.size)
             && (self.names.is_empty() || self.names.iter().any(|part| name.contains(part.as_str())))
             && (!self.check || self.write || check::needs(row))
     }
