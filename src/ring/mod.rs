@@ -11,7 +11,7 @@
 //!
 //! # What a full ring does
 //! The type says so. [`Retain`]: the room of a record is used again only when every reader has released it; until then
-//! the writer is told [`WriteError::Full`](crate::WriteError::Full). Readers read in place. [`Overwrite`]: the writer
+//! the writer is told [`WriteError::Full`]. Readers read in place. [`Overwrite`]: the writer
 //! never waits; a reader that is too slow is told exactly how many records it lost. Readers copy out.
 //!
 //! # What can be lost
