@@ -267,6 +267,8 @@ impl Flavor for Retain {
     }
     fn grant(writer: &mut Writer<&Ring<Shadow, Self>>, bytes: &[u8], more: usize) -> Result<Offset, WriteError> {
         let mut grant = writer.reserve(bytes.len() + more)?;
+        // What is not committed is in a cache, and must not come out of it over what others write there.
+        grant.bytes().fill(0xee);
         grant.bytes()[..bytes.len()].copy_from_slice(bytes);
         grant.commit(bytes.len())
     }

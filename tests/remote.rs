@@ -23,17 +23,19 @@ use bed::{Bed, model};
 use common::{Owned, Rng, crew, is_payload, payload, scale, with_seeds};
 use fabric_mq::clock::ManualClock;
 use fabric_mq::consumer::{Consumer, SeekPolicy};
+use fabric_mq::group::{Group, GroupConfig};
 use fabric_mq::lease::remote::{
     Atomicity, Faults, LoopbackGrants, LoopbackMap, LoopbackMemory, LoopbackVerbs, Peers, RemoteLease, RemotePool,
     Tally, VerbError, Verbs,
 };
 use fabric_mq::lease::{Cooperative, Exclusive, Lease, Pool, Role, Untrusted};
+use fabric_mq::locator::{Registry, RegistryConfig};
 use fabric_mq::offset::MemOffsetStore;
 use fabric_mq::producer::Producer;
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, SharedWriter, Start, Writer};
 use fabric_mq::topic::{TopicConfig, TopicManager};
 use fabric_mq::{Epoch, LeaseError, Offset, ReadError, Ticks, WriteError};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -562,7 +564,127 @@ fn a_format_cut_off_at_any_verb_leaves_no_ring_or_an_empty_one() {
     assert!(formatted > 0);
 }
 
+// ---- reads of several moments
+
+/// Verbs that read word by word, in any order, while others go on between any two of them.
+struct Slow<'a> {
+    verbs: LoopbackVerbs,
+    rng: RefCell<Rng>,
+    meanwhile: RefCell<Box<dyn FnMut() + 'a>>,
+    /// Once in how many words others go on; 0: never.
+    often: &'a Cell<u64>,
+}
+
+impl Verbs for Slow<'_> {
+    fn len(&self) -> usize {
+        self.verbs.len()
+    }
+    fn read(&self, at: usize, into: &mut [u8]) -> Result<(), VerbError> {
+        let mut rng = self.rng.borrow_mut();
+        let mut words: Vec<_> = into.chunks_mut(4).enumerate().collect();
+        while !words.is_empty() {
+            let (index, word) = words.swap_remove(rng.size(words.len()));
+            self.verbs.read(at + 4 * index, word)?;
+            if self.often.get() != 0 && rng.one_in(self.often.get()) {
+                (self.meanwhile.borrow_mut())();
+            }
+        }
+        Ok(())
+    }
+    fn write(&self, at: usize, from: &[u8]) -> Result<(), VerbError> {
+        self.verbs.write(at, from)
+    }
+    fn flush(&self) -> Result<(), VerbError> {
+        self.verbs.flush()
+    }
+    fn compare_exchange(&self, at: usize, old: u32, new: u32) -> Result<u32, VerbError> {
+        self.verbs.compare_exchange(at, old, new)
+    }
+    fn atomicity(&self) -> Atomicity {
+        self.verbs.atomicity()
+    }
+}
+
+/// A writer that maps the memory writes while a read is under way: what is handed out is right, and nothing looks damaged.
+fn reads_of_several_moments<K: Keep>(first: u64) {
+    let (mut read, mut lost) = (0, 0);
+    with_seeds("moments", first, 300 * scale(), |seed| {
+        let mut rng = Rng::new(seed);
+        let config = RingConfig::new(2 << rng.below(4), 64 << rng.below(2)).with_readers(2);
+        // The counters pass from one high word to the next while they are read.
+        let start = *rng.pick(&[0, (1 << 32) - 15, (7 << 32) - 8]);
+        let shared = memory(config);
+        drop(Ring::<_, K>::format(mapped(&shared), config).unwrap());
+        let mut image = shared.image();
+        common::image::start_at(&mut image, start, 0xffff_fff8);
+        let shared = LoopbackMemory::of(&image).unwrap();
+        let near: Ring<_, K> = Ring::attach(mapped(&shared)).unwrap();
+        let mut writer = Writer::claim(&near).unwrap();
+        let written = Cell::new(start);
+        let often = Cell::new(0);
+        let meanwhile = || {
+            let next = written.get();
+            if let Ok(offset) = writer.write(&payload(next, size(next, 24))) {
+                assert_eq!(offset.value(), next);
+                written.set(next + 1);
+            }
+        };
+        let slow = Slow {
+            verbs: shared.connect(),
+            rng: RefCell::new(rng.clone()),
+            meanwhile: RefCell::new(Box::new(meanwhile)),
+            often: &often,
+        };
+        let far: Ring<_, K> = Ring::attach(trusting(slow)).unwrap();
+        let mut reader = Reader::join(&far, "far", Start::Earliest).unwrap();
+        often.set(*rng.pick(&[4, 16, 64]));
+        let mut buffer = [0; 64];
+        let mut next = start;
+        for _ in 0..60 {
+            match reader.copy_next(&mut buffer) {
+                Ok(Some(record)) => {
+                    assert_eq!(record.offset().value(), next);
+                    assert!(is_payload(&buffer[..record.len()], next), "bytes of record {next}");
+                    assert_eq!(record.len(), size(next, 24));
+                    next += 1;
+                    read += 1;
+                }
+                Ok(None) => {}
+                Err(ReadError::Overrun { lost: more }) => {
+                    next += more;
+                    lost += more;
+                    assert!(next <= written.get());
+                }
+                Err(error) => panic!("{error}"),
+            }
+            let before = written.get();
+            let (head, tail) = (far.head().value(), far.tail().value());
+            assert!(head <= written.get() && head + u64::from(config.slots) + 1 >= before.max(start), "head {head}");
+            assert!((before..=written.get()).contains(&tail), "{tail} is not within {before} and {}", written.get());
+            assert!(next <= written.get());
+        }
+    });
+    println!("moments: passed {read} read, {lost} overrun");
+    assert!(common::replay().is_some() || read > 1000 && (lost > 100) == K::OVERWRITE);
+}
+
+#[test]
+fn a_read_of_several_moments_is_seen_through() {
+    reads_of_several_moments::<Retain>(0x9000_0000);
+    reads_of_several_moments::<Overwrite>(0xa000_0000);
+}
+
 // ---- what is refused, and what is told
+
+#[test]
+fn what_is_no_ring_is_refused() {
+    let shared = LoopbackMemory::new(1 << 20).unwrap();
+    let unsupported = |error: &str| assert!(error.contains("Unsupported"), "{error}");
+    let area = Group::format(remote(&shared, Faults::default()), GroupConfig::new("group", "topic", 4));
+    unsupported(&format!("{:?}", area.map(|_| ()).unwrap_err()));
+    let registry = Registry::format(remote(&shared, Faults::default()), RegistryConfig::new());
+    unsupported(&format!("{:?}", registry.map(|_| ()).unwrap_err()));
+}
 
 #[test]
 fn a_lost_answer_is_said_to_be_unknown_and_the_next_holder_knows() {

@@ -249,7 +249,7 @@ unsafe impl Lease for HeapLease {
     type Trust = Exclusive;
 
     fn base(&self) -> NonNull<u8> {
-        self.piece.base
+        self.piece.base()
     }
     fn len(&self) -> usize {
         self.piece.chunks.saturating_mul(BLOCK)

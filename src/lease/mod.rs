@@ -221,6 +221,13 @@ pub unsafe trait Lease {
         self.id()
     }
 
+    /// Whether this processor's instructions reach the bytes themselves. Where they do not, but a copy that verbs keep, rings alone
+    /// can be in the lease: what else goes into leases refuses it.
+    #[inline]
+    fn is_mapped(&self) -> bool {
+        true
+    }
+
     /// Makes bytes that were stored visible to parties that do not share this processor's caches. The bytes of one call, and
     /// those of several, may become visible in any order, unless there is a [`fence`](Self::fence) between; so may, cache line
     /// by cache line, bytes that were stored and not cleaned. Does nothing on coherent memory.

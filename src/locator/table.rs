@@ -145,7 +145,7 @@ impl Table {
     pub(super) fn format<L: Lease>(lease: &L, config: &RegistryConfig) -> Result<Self, RegistryError> {
         let shape = config.shape().ok_or(RegistryError::Shape)?;
         lease.check()?;
-        if lease.role() == Role::Reader {
+        if lease.role() == Role::Reader || !lease.is_mapped() {
             return Err(RegistryError::Lease(LeaseError::Unsupported));
         }
         if shape.end() > lease.len() {
@@ -189,6 +189,9 @@ impl Table {
     /// Finds the registry in a lease, whatever bytes are in it.
     pub(super) fn open<L: Lease>(lease: &L) -> Result<Self, RegistryError> {
         lease.check()?;
+        if !lease.is_mapped() {
+            return Err(RegistryError::Lease(LeaseError::Unsupported));
+        }
         lease.invalidate(0, BLOCK);
         let memory = memory_of(lease).ok_or(RegistryError::Unaligned)?;
         let short = |needed| RegistryError::TooShort { needed, found: lease.len() };

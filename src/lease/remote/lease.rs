@@ -325,6 +325,9 @@ unsafe impl<V: Verbs, T: Trust> Lease for RemoteLease<V, T> {
     fn token(&self) -> u32 {
         self.verbs.token()
     }
+    fn is_mapped(&self) -> bool {
+        false
+    }
     fn is_gone(&self, token: u32) -> bool {
         self.attempt(|verbs| verbs.is_gone(token)).unwrap_or(false)
     }

@@ -45,6 +45,9 @@
 //! });
 //! ```
 //!
+//! Rings alone can be in such a lease: a group's area and a registry are refused (`Unsupported`), since several parties write to
+//! one block of theirs.
+//!
 //! # Example
 //! ```
 //! use fabric_mq::lease::remote::{LoopbackMemory, Peers, RemoteLease};
