@@ -100,6 +100,20 @@ pub fn take<const BATCHED: bool>(outlet: &mut impl Outlet, sum: &mut Sum, count:
     assert_eq!(taken, count, "more came out than went in");
 }
 
+/// Takes what waits, and waits for it; answers how many messages that were.
+#[cfg(target_os = "linux")]
+#[inline(always)]
+pub fn take_some(outlet: &mut impl Outlet, sum: &mut Sum) -> usize {
+    let mut pause = Pause::new();
+    loop {
+        let taken = outlet.try_take(sum);
+        if taken > 0 {
+            return taken;
+        }
+        pause.wait();
+    }
+}
+
 /// Lets all threads of a round start together. They spin, as waking up would take longer than the round's first
 /// messages; they give way, as there may be fewer cores than threads.
 pub struct Gate {

@@ -343,3 +343,43 @@ impl Meeting {
 pub fn given_place() -> Option<PathBuf> {
     std::env::var_os(VARIABLE).map(PathBuf::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::results::OURS;
+
+    #[test]
+    fn a_guest_that_fails_is_told_and_nothing_is_left() {
+        let mut meeting = Meeting::host(("X1", 64, "no such row", 1000), [None, None], 0);
+        let path = meeting.path().to_owned();
+        assert!(path.join("board").exists());
+        let came = catch_unwind(AssertUnwindSafe(|| meeting.gate()));
+        assert!(came.is_err(), "nobody came");
+        drop(meeting);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_guest_ends_with_its_host_s_side() {
+        let mut meeting = Meeting::host(("X1", 64, OURS, 1000), [None, None], 0);
+        // It came, and waits for the next gate.
+        meeting.gate();
+        let (guest, path) = (meeting.guest.as_ref().expect("a host has one").0.id(), meeting.path().to_owned());
+        let process = Path::new("/proc").join(guest.to_string());
+        assert!(process.exists());
+        drop(meeting);
+        assert!(!process.exists() && !path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_host_left_is_removed() {
+        // Larger than any process number.
+        let path = Path::new(Place::PARENT).join(format!("{}4294967295-0", Place::PREFIX));
+        fs::create_dir_all(&path).expect("there is room in memory");
+        Place::sweep();
+        assert!(!path.exists());
+    }
+}
