@@ -947,6 +947,40 @@ fn routers_and_tools_of_many_threads_keep_every_record() -> Outcome {
 
 // ------------------------------------------------------------------------------------------------ hostile letters
 
+/// Makes a letter's checksum hold, whatever is in it.
+fn seal(bytes: &mut [u8]) {
+    let lens = [bytes[10], bytes[11], bytes[12]].map(usize::from);
+    let mut sealed = bytes[..72].to_vec();
+    let mut at = 76;
+    for len in lens {
+        let text = bytes.get(at..(at + len).min(bytes.len())).unwrap_or_default();
+        at += len;
+        sealed.resize(sealed.len().next_multiple_of(4), 0);
+        sealed.extend(text);
+    }
+    sealed.resize(sealed.len().next_multiple_of(4), 0);
+    let crc = common::image::crc32c(&sealed);
+    bytes[72..76].copy_from_slice(&crc.to_le_bytes());
+}
+
+#[test]
+fn a_letter_with_other_content_does_not_make_a_record_dead() -> Outcome {
+    let (_, topics) = orders()?;
+    send(&topics, [1]);
+    let _ = poll(&mut router(), &topics, |_| Verdict::reject(""));
+    send(&topics, [2]);
+    // The letter of the first record, made out to be that of the second.
+    let mut reader = Consumer::new("orders.dlq", "spectator");
+    reader.assign(&[0]);
+    let mut forged = reader.poll(&topics, 1)?[0].payload().to_vec();
+    forged[24..32].copy_from_slice(&1_u64.to_le_bytes());
+    seal(&mut forged);
+    Producer::new("orders.dlq").send(&topics, &forged)?;
+    assert_eq!(letters(&topics)[1].view().source_offset(), Offset::new(1), "it passes for a letter");
+    assert_eq!(poll(&mut router(), &topics, |_| Verdict::Ack).0, [2]);
+    Ok(())
+}
+
 #[test]
 fn any_bytes_can_lie_in_a_queue() -> Outcome {
     let (clock, topics, mut router) = filled(0..4)?;
@@ -971,19 +1005,7 @@ fn any_bytes_can_lie_in_a_queue() -> Outcome {
                 }
             }
             if rng.one_in(2) && bytes.len() > 76 {
-                // With a checksum that holds, whatever is in it.
-                let lens = [bytes[10], bytes[11], bytes[12]].map(usize::from);
-                let mut sealed = bytes[..72].to_vec();
-                let mut at = 76;
-                for len in lens {
-                    let text = bytes.get(at..(at + len).min(bytes.len())).unwrap_or_default();
-                    at += len;
-                    sealed.resize(sealed.len().next_multiple_of(4), 0);
-                    sealed.extend(text);
-                }
-                sealed.resize(sealed.len().next_multiple_of(4), 0);
-                let crc = common::image::crc32c(&sealed);
-                bytes[72..76].copy_from_slice(&crc.to_le_bytes());
+                seal(&mut bytes);
             }
             let message = MessageRef::parse(0, Offset::new(0), 0, &bytes).unwrap();
             if let Err(error) = DeadLetter::parse(message) {
