@@ -945,6 +945,38 @@ fn routers_and_tools_of_many_threads_keep_every_record() -> Outcome {
     Ok(())
 }
 
+/// Letters and records that are sent back come to those who wait for them.
+#[test]
+fn who_waits_is_woken() -> Outcome {
+    let topics = TopicManager::new();
+    topics.create("orders", ONE)?;
+    topics.create("orders.dlq", DEAD)?;
+    let soon = || topics.clock().now().plus(Ticks::from_millis(20_000));
+    Producer::new("orders").send(&topics, b"x")?;
+    let mut watcher = Consumer::new("orders", "spectator");
+    let mut mourner = Consumer::new("orders.dlq", "spectator");
+    watcher.assign(&[0]);
+    mourner.assign(&[0]);
+    assert_eq!((watcher.poll(&topics, 10)?.len(), mourner.poll(&topics, 10)?.len()), (1, 0));
+    let started = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        let asleep = || std::thread::sleep(std::time::Duration::from_millis(200));
+        let mourns = scope.spawn(|| mourner.wait_until(&topics, soon()));
+        asleep();
+        let mut router = DlqRouter::new("orders", "billing");
+        router.assign(&[0]);
+        assert_eq!(router.poll_with(&topics, 1, |_| Verdict::reject("")).unwrap().dead, 1);
+        assert_eq!(mourns.join().unwrap(), Ok(true));
+        let watches = scope.spawn(|| watcher.wait_until(&topics, soon()));
+        asleep();
+        let progress = queue().redrive_all(RedriveOptions::new()).step(&topics, Ticks::ZERO).unwrap();
+        assert_eq!(progress.moved, 1);
+        assert_eq!(watches.join().unwrap(), Ok(true));
+    });
+    assert!(started.elapsed().as_secs() < 10, "they slept until they were told to stop");
+    Ok(())
+}
+
 // ------------------------------------------------------------------------------------------------ hostile letters
 
 /// Makes a letter's checksum hold, whatever is in it.

@@ -6,11 +6,11 @@ use super::error::DlqError;
 use super::redriven::Redriven;
 use super::table::Row;
 use crate::consumer::PollError;
-use crate::error::{JoinError, NameError, ReadError};
+use crate::error::{JoinError, NameError, ReadError, WriteError};
 use crate::lease::{Lease, Lend};
 use crate::message::MessageRef;
 use crate::name::{self, MAX_TOPIC_NAME, Name};
-use crate::partition::{AppendError, Cursor, Hold, Outcome, Partition};
+use crate::partition::{AppendError, Cursor, Hold, Partition};
 use crate::producer::{SendError, refusal};
 use crate::ring::{Reader, RingRef, Start};
 use crate::topic::{TopicError, TopicRef, Topics};
@@ -99,11 +99,15 @@ impl<'t, S: Topics> Graves<'t, S> {
 
     /// The partition of the queue for letters of a source partition: all of one are together, in the order of their deaths.
     pub(super) fn partition(&self, source: u32) -> Result<&'t Partition<S::Hold>, DlqError> {
-        let dead = self.dead.map_err(|error| DlqError::Dlq(SendError::Topic(error)))?;
+        let dead = self.queue()?;
         let partitions = dead.partition_count();
         let number = source.checked_rem(partitions).unwrap_or(0);
         let missing = DlqError::Dlq(SendError::NoSuchPartition { partition: number, partitions });
         dead.partition(number).ok_or(missing)
+    }
+
+    fn queue(&self) -> Result<TopicRef<'t, S::Hold>, DlqError> {
+        self.dead.map_err(|error| DlqError::Dlq(SendError::Topic(error)))
     }
 
     /// Writes the letter of a record with this tag and these bytes.
@@ -130,7 +134,7 @@ impl<'t, S: Topics> Graves<'t, S> {
         let (tag, envelope, payload) = message.map_or((0, &[][..], bytes), |message| message.split());
         let parts =
             [envelope, &fixed, texts.topic.as_bytes(), texts.group.as_bytes(), texts.reason.as_bytes(), payload];
-        append(partition, tag, &parts, self.now())
+        append(self.queue()?, partition, tag, &parts)
     }
 }
 
@@ -142,21 +146,21 @@ fn borrow<'t, S: Topics>(
     topics.topic(handle, name)
 }
 
-/// Appends to a partition of the queue, which rejects when it is full.
+/// Appends to a partition of the queue, and wakes who waits there.
 pub(super) fn append<H: Hold>(
+    queue: TopicRef<'_, H>,
     partition: &Partition<H>,
     tag: u8,
     parts: &[&[u8]],
-    now: Ticks,
 ) -> Result<(u32, Offset), DlqError> {
     let number = partition.number();
-    match partition.append(tag, parts, || now) {
-        Ok(Outcome::Stored(offset)) => Ok((number, offset)),
-        Ok(Outcome::Dropped) | Err(AppendError::TimedOut) => Err(DlqError::DlqFull { partition: number }),
-        Err(error) => Err(match refusal(partition, error) {
-            SendError::Full { partition } => DlqError::DlqFull { partition },
-            error => DlqError::Dlq(error),
-        }),
+    match partition.write(tag, parts) {
+        Ok(offset) => {
+            partition.announce(queue.bell());
+            Ok((number, offset))
+        }
+        Err(AppendError::Write(WriteError::Full)) => Err(DlqError::DlqFull { partition: number }),
+        Err(error) => Err(DlqError::Dlq(refusal(partition, error))),
     }
 }
 

@@ -325,7 +325,7 @@ impl DeadLetters {
                 let mut sweep =
                     Sweep::begin(partition, &self.source, |letter| letter.is_ok_and(|letter| unwanted(&letter)))?;
                 loop {
-                    let step = sweep.step(partition, topics.now(), |offset, tag, bytes| {
+                    let step = sweep.step(queue, partition, |offset, tag, bytes| {
                         let letter = DeadLetter::of(number, offset, tag, bytes, &self.source);
                         let goes = letter.is_ok_and(|letter| unwanted(&letter));
                         Ok::<_, LetterError>(if goes { Fate::Gone } else { Fate::Kept })

@@ -176,11 +176,11 @@ where
         }
         self.earn(now);
         self.progress.state = RedriveState::Running;
-        queue.with(topics, |letters| self.run(letters, source, now))?;
+        queue.with(topics, |letters| self.run(letters, source))?;
         Ok(self.progress)
     }
 
-    fn run(&mut self, queue: TopicRef<'_, S::Hold>, source: TopicRef<'_, S::Hold>, now: Ticks) -> Result<(), DlqError> {
+    fn run(&mut self, queue: TopicRef<'_, S::Hold>, source: TopicRef<'_, S::Hold>) -> Result<(), DlqError> {
         let sources = source.partition_count();
         loop {
             let Some(partition) = queue.partition(self.partition) else {
@@ -207,7 +207,7 @@ where
             };
             let number = partition.number();
             let mut unfit = false;
-            let step = sweep.step(partition, now, |offset, tag, bytes| {
+            let step = sweep.step(queue, partition, |offset, tag, bytes| {
                 let letter = DeadLetter::of(number, offset, tag, bytes, names.source());
                 let wanted = |letter: &DeadLetter<'_>| is_fit(letter, sources) && wanted(letter);
                 let Some(letter) = letter.ok().filter(wanted) else { return Ok(Fate::Kept) };
@@ -259,7 +259,6 @@ fn is_fit(letter: &DeadLetter<'_>, sources: u32) -> bool {
 /// there and stays in the queue.
 fn send<H: Hold>(source: TopicRef<'_, H>, letter: &DeadLetter<'_>, options: RedriveOptions) -> Result<(), Stop> {
     let partition = source.partition(letter.source_partition()).ok_or(Stop::Unfit)?;
-    let writer = partition.retaining().ok_or(Stop::Other(DlqError::Overwrites))?;
     let (origin, offset) = letter.origin();
     let mark = Redriven {
         group: letter.group(),
@@ -277,12 +276,15 @@ fn send<H: Hold>(source: TopicRef<'_, H>, letter: &DeadLetter<'_>, options: Redr
     if let Some(key) = letter.key() {
         record = record.with_key(key);
     }
-    let written = record.with_parts(letter.timestamp(), |tag, parts| writer.write_parts(tag, parts));
+    let written = record.with_parts(letter.timestamp(), |tag, parts| partition.write(tag, parts));
     match written.map_err(|_| Stop::Unfit)? {
-        Ok(_) => Ok(()),
-        Err(WriteError::Full) => Err(Stop::Full { partition: partition.number() }),
-        Err(WriteError::TooLarge { .. }) => Err(Stop::Unfit),
-        Err(error) => Err(Stop::Other(DlqError::Redrive(refusal(partition, AppendError::Write(error))))),
+        Ok(_) => {
+            partition.announce(source.bell());
+            Ok(())
+        }
+        Err(AppendError::Write(WriteError::Full)) => Err(Stop::Full { partition: partition.number() }),
+        Err(AppendError::Write(WriteError::TooLarge { .. })) => Err(Stop::Unfit),
+        Err(error) => Err(Stop::Other(DlqError::Redrive(refusal(partition, error)))),
     }
 }
 

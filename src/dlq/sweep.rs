@@ -12,7 +12,8 @@ use super::letter::DeadLetter;
 use crate::consumer::PollError;
 use crate::lease::{Lease, Lend};
 use crate::partition::{Cursor, Hold, Partition};
-use crate::types::{Offset, Ticks};
+use crate::topic::TopicRef;
+use crate::types::Offset;
 
 /// What happens to a letter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -101,8 +102,8 @@ where
     /// answer for, and one that cannot be kept, is where it was.
     pub(super) fn step<E>(
         &mut self,
+        queue: TopicRef<'_, H>,
         partition: &Partition<H>,
-        now: Ticks,
         decide: impl FnOnce(u64, u8, &[u8]) -> Result<Fate, E>,
     ) -> Result<Option<Result<Fate, E>>, DlqError> {
         let offset = self.position();
@@ -111,7 +112,7 @@ where
         }
         let outcome = self.read(|tag, bytes| match decide(offset, tag, bytes) {
             // First it is written, then given up.
-            Ok(Fate::Kept) => append(partition, tag, &[bytes], now).map(|_| Ok(Fate::Kept)),
+            Ok(Fate::Kept) => append(queue, partition, tag, &[bytes]).map(|_| Ok(Fate::Kept)),
             other => Ok(other),
         })?;
         match outcome {

@@ -215,8 +215,9 @@ impl<H: Hold> Partition<H> {
         }
     }
 
+    /// Appends a record, whatever the policy is: a full partition refuses it.
     #[inline(never)]
-    fn write(&self, tag: u8, parts: &[&[u8]]) -> Result<Offset, AppendError> {
+    pub(crate) fn write(&self, tag: u8, parts: &[&[u8]]) -> Result<Offset, AppendError> {
         Ok(match &self.log {
             Log::Retain { writer, .. } => writer.write_parts(tag, parts)?,
             Log::Overwrite { writer, .. } => writer.write_parts(tag, parts)?,
