@@ -816,11 +816,10 @@ fn consumers_share_a_topic_and_hand_partitions_over_without_a_gap_or_a_double() 
     for consumer in consumers {
         consumer.leave().unwrap();
     }
-    let mut last = vec![sharing(&group)];
-    read(&mut last[0], &topics, now, &mut seen);
-    while read(&mut last[0], &topics, now, &mut seen) > 0 {}
-    last[0].commit(&topics).unwrap();
-    assert_eq!(last[0].lag(&topics).unwrap(), 0);
+    let mut last = sharing(&group);
+    while read(&mut last, &topics, now, &mut seen) > 0 {}
+    last.commit(&topics).unwrap();
+    assert_eq!(last.lag(&topics).unwrap(), 0);
     let twice: Vec<_> = seen.iter().filter(|(_, count)| **count != 1).collect();
     assert_eq!((seen.len() as u64, twice), (sent, vec![]), "each exactly once, with up to {most} consumers");
     assert!(most >= 4 && sent > 1_000);
@@ -882,7 +881,7 @@ fn a_consumer_goes_on_at_the_committed_offset_and_can_be_reset() {
     let mut one = sharing(&group);
     read(&mut one, &topics, 0, &mut seen);
     one.commit_to(0, Offset::new(4)).unwrap();
-    crashless(one);
+    drop(one);
     let mut two = sharing(&group);
     seen.clear();
     two.step(&topics, ms(0)).unwrap();
@@ -894,11 +893,6 @@ fn a_consumer_goes_on_at_the_committed_offset_and_can_be_reset() {
     two.reset(0, Some(Offset::new(10))).unwrap();
     two.step(&topics, ms(1)).unwrap();
     assert_eq!((two.position(0), two.lag(&topics)), (Some(Offset::new(10)), Ok(0)));
-}
-
-/// Drops a consumer without what it would commit when it leaves.
-fn crashless(consumer: Sharing) {
-    drop(consumer);
 }
 
 // ---- memory that is reached by verbs

@@ -63,8 +63,10 @@ struct Row {
 #[allow(unsafe_code, reason = "to look at the bytes of a lease")]
 fn word(memory: &Owned<Cooperative>, at: usize) -> u32 {
     assert!(at + 4 <= memory.len() && at.is_multiple_of(4));
-    // SAFETY: inside the lease, aligned, and reached by atomics only.
-    u32::from_le(unsafe { memory.base().add(at).cast::<AtomicU32>().as_ref() }.load(Ordering::Relaxed))
+    // SAFETY: inside the lease.
+    let place = unsafe { memory.base().add(at) }.cast::<AtomicU32>();
+    // SAFETY: aligned, and reached by atomics only.
+    u32::from_le(unsafe { place.as_ref() }.load(Ordering::Relaxed))
 }
 
 fn row(memory: &Owned<Cooperative>, partition: usize) -> Row {
