@@ -121,7 +121,7 @@ impl Region {
         while from < end {
             let unit = if from >= payload { WIDE } else { WORD };
             // Up to the next multiple of a unit.
-            let stop = (from / unit).saturating_add(1).saturating_mul(unit).min(end);
+            let stop = from.saturating_add(1).checked_next_multiple_of(unit).unwrap_or(end).min(end);
             units.push((from, stop.wrapping_sub(from)));
             from = stop;
         }
@@ -132,7 +132,8 @@ impl Region {
     fn load(&self, at: usize, into: &mut [u8], payload: usize) {
         let wide = at >= payload;
         let unit = if wide { WIDE } else { WORD };
-        let start = (at / unit).wrapping_mul(unit);
+        // Units are powers of two.
+        let start = at & !unit.wrapping_sub(1);
         let bytes = if wide {
             self.wide(start).map_or(0, |word| word.load(Ordering::Acquire)).to_le_bytes()
         } else {
@@ -152,7 +153,8 @@ impl Region {
     fn store(&self, at: usize, from: &[u8], payload: usize) {
         let wide = at >= payload;
         let unit = if wide { WIDE } else { WORD };
-        let start = (at / unit).wrapping_mul(unit);
+        // Units are powers of two.
+        let start = at & !unit.wrapping_sub(1);
         let mut bytes = [0; WIDE];
         self.load(start, bytes.get_mut(..unit).unwrap_or_default(), payload);
         for (to, from) in bytes.iter_mut().skip(at.wrapping_sub(start)).zip(from) {
@@ -204,8 +206,7 @@ impl LoopbackMemory {
     #[must_use]
     pub fn image(&self) -> Vec<u8> {
         let payload = self.region.payload_at();
-        let mut image = Vec::new();
-        image.resize(self.region.len, 0);
+        let mut image = alloc::vec![0; self.region.len];
         for (at, len) in self.region.units(0, self.region.len) {
             if let Some(into) = image.get_mut(at..at.saturating_add(len)) {
                 self.region.load(at, into, payload);
