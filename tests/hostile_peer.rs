@@ -6,6 +6,7 @@
     clippy::arithmetic_side_effects,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::multiple_unsafe_ops_per_block,
     clippy::panic,
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
@@ -61,8 +62,8 @@ impl Drop for Peer {
     }
 }
 
-/// Stores anything anywhere until it is killed, or whoever started it is gone. From time to time the lease is whole again, else nobody would get past
-/// attaching.
+/// Stores anything anywhere until it is killed, or whoever started it is gone. From time to time the lease is whole again,
+/// else nobody would get past attaching.
 fn rewrite(lease: &SharedLease<Untrusted>, seed: u64) {
     let words = lease.len() / 8;
     #[allow(unsafe_code, reason = "the lease under test")]

@@ -12,6 +12,7 @@
     clippy::arithmetic_side_effects,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::multiple_unsafe_ops_per_block,
     clippy::panic,
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
