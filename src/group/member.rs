@@ -139,6 +139,8 @@ impl Seat {
 enum End {
     Fenced,
     Lapsed,
+    /// Who has the place now is still to be found out.
+    Open(u32),
 }
 
 /// What is done next in a round. A round is one look at the group, and what follows from it.
@@ -316,14 +318,36 @@ impl<G: GroupRef, const P: usize, const M: usize> Member<G, P, M> {
         if let Some(event) = self.surrender() {
             return Ok(Some(event));
         }
+        if let Some(End::Open(place)) = self.end {
+            self.end = Some(self.find_end(place)?);
+        }
         match self.end {
             Some(End::Fenced) => Err(MemberError::Fenced),
             Some(End::Lapsed) => {
                 self.end = None;
                 Err(MemberError::Lapsed)
             }
+            Some(End::Open(_)) => Ok(None),
             None => self.join().map(Some),
         }
+    }
+
+    /// Finds out whether a newer member of this name has taken its place, or others have given it up.
+    fn find_end(&mut self, place: u32) -> Result<End, MemberError> {
+        if self.config.name.is_none() {
+            return Ok(End::Lapsed);
+        }
+        // If whoever is there has died before it had said who it is, this one may be the only one who can let it lapse.
+        self.beat_at = self.now.plus(self.config.interval());
+        self.watch.look(self.offsets.group(), self.now, None)?;
+        if self.holder_of_name(None).is_some() {
+            return Ok(End::Fenced);
+        }
+        let unsaid = self.group().place(place).is_some_and(|line| {
+            let word = PlaceWord::load(&line);
+            word.is_held() && Card::load(&line, word).is_none()
+        });
+        Ok(if unsaid { End::Open(place) } else { End::Lapsed })
     }
 
     /// Beats its heart if it is time, and nothing else: for those who are busy for longer than a session, in between.
@@ -372,15 +396,9 @@ impl<G: GroupRef, const P: usize, const M: usize> Member<G, P, M> {
         let Some(line) = self.offsets.group().place(seat.place) else { return Ok(()) };
         let word = seat.word.beaten();
         if !seat.word.swap(&line, word)? {
-            // Somebody has let it lapse, or another one of its name has taken its place.
-            let now = PlaceWord::load(&line);
-            if self.config.name.is_some() && now.is_held() && Card::load(&line, now).is_none() {
-                // Is it one of this name? Its card is not finished: the next heartbeat tells.
-                return Ok(());
-            }
-            let fenced = self.holder_of_name(None).is_some();
+            // Somebody has let it lapse; or another one of its name has taken its place, and may not have said so yet.
             self.seat = None;
-            self.end = Some(if fenced { End::Fenced } else { End::Lapsed });
+            self.end = Some(End::Open(seat.place));
             return Ok(());
         }
         if Card::load(&line, word) != Some(card) {
@@ -438,6 +456,7 @@ impl<G: GroupRef, const P: usize, const M: usize> Member<G, P, M> {
                 return Ok(Event::Joined { place, incarnation: Epoch::new(taken.incarnation()) });
             }
         }
+        self.beat_at = self.now.plus(self.config.interval());
         Err(MemberError::Full { places })
     }
 
