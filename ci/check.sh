@@ -583,7 +583,7 @@ part_bench() {
     "" | processes)
         local status=0 met missed which=(--quick)
         if [[ ${1:-} == processes ]]; then
-            which=(--workload "X1,X2,X3")
+            which=(--workload "X1,X2")
         fi
         quietly "build" in_dir ci/bench cargo build --release --locked "${features[@]}"
         in_dir ci/bench cargo run --release --locked "${features[@]}" -- "${which[@]}" --check 2>&1 |

@@ -83,10 +83,6 @@ const TARGETS: &[Target] = &[
     between_processes(Workload::ProcessPingPong, 64, Wanted::Within(1.2)),
     #[cfg(feature = "iceoryx2")]
     between_processes(Workload::ProcessPingPong, 4096, Wanted::Within(1.2)),
-    #[cfg(feature = "iceoryx2")]
-    between_processes(Workload::ProcessOneWay, 64, Wanted::Within(1.2)),
-    #[cfg(feature = "iceoryx2")]
-    between_processes(Workload::ProcessOneWay, 4096, Wanted::Within(1.2)),
 ];
 
 impl Rival {
