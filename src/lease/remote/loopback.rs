@@ -325,9 +325,10 @@ impl Net {
     /// Some of what other connections have under way arrives.
     fn stir(&mut self, region: &Region, but: u32) {
         let others = self.connections.iter().filter(|(id, other)| **id != but && !other.queue.is_empty());
-        let others: Vec<u32> = others.map(|(id, _)| *id).collect();
-        for other in others {
-            while self.dice.one_in(2) && self.step(region, other) {}
+        // What is left of a connection that has ended may take long.
+        let others: Vec<(u32, u32)> = others.map(|(id, it)| (*id, if it.ended.is_some() { 32 } else { 2 })).collect();
+        for (other, patience) in others {
+            while self.dice.one_in(patience) && self.step(region, other) {}
         }
     }
 
