@@ -151,7 +151,7 @@ fn a_write_wakes_two_readers() {
 /// that is cleared may be the new one.
 #[test]
 fn a_bit_that_is_cleared_and_set_anew_is_answered() {
-    explore("a reader, a writer, and a ringer for a stale bit", 3, &["there", "woken, or just in time"], || {
+    explore("a reader, a writer, and a ringer for a stale bit", 2, &["there", "woken, or just in time"], || {
         let ring = ring_with_bell(1);
         let mut reader = joined(&ring, "a");
         let ringer = thread::spawn({
