@@ -171,7 +171,7 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
     /// Allocates. Walks nothing.
     ///
     /// ```
-    /// # #[cfg(unix)]
+    /// # #[cfg(all(feature = "std", unix))]
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use fabric_mq::clock::MachineClock;
     /// use fabric_mq::consumer::Consumer;
@@ -198,7 +198,7 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
     /// # std::fs::remove_dir_all(&path)?;
     /// # Ok(())
     /// # }
-    /// # #[cfg(not(unix))]
+    /// # #[cfg(not(all(feature = "std", unix)))]
     /// # fn main() {}
     /// ```
     ///
