@@ -297,6 +297,58 @@ fn repeating_is_a_load() {
     }
 }
 
+/// Checks what a group of so many members did: all of it once, and in order, though one left halfway and one joined.
+fn is_shared(report: &str, members: usize, repeat: u64) {
+    let records = count(report, "produced");
+    assert_eq!((records, count(report, "consumed"), count(report, "lost")), (repeat * 1707, repeat * 1707, 0));
+    let networks = networks(report);
+    assert_eq!(networks, expected().into_iter().map(|(net, count)| (net, count * repeat)).collect(), "{report}");
+    let rows = table(report, "member");
+    assert_eq!(rows.len(), members + 1, "{report}");
+    assert_eq!(rows.iter().map(|row| number(row[1])).sum::<u64>(), records, "{report}");
+    let owner_of = |partition: &str| {
+        // "3  407  1  0  all the time  2 3": what was had at the end stands behind six or seven words.
+        let had = |row: &&Vec<&str>| row.iter().skip(if row[4] == "all" { 7 } else { 8 }).any(|had| *had == partition);
+        let owners: Vec<_> = rows.iter().filter(had).map(|row| row[0]).collect();
+        assert_eq!(owners.len(), 1, "partition {partition}: {report}");
+        owners[0]
+    };
+    for row in table(report, "partition") {
+        assert_eq!((row[1], number(row[5]), number(row[6])), (owner_of(row[0]), number(row[3]), 0), "{report}");
+        // It was with a first member, and stays or is with another one.
+        assert!(number(row[7]) <= 2 * members as u64 + 2, "{report}");
+    }
+    let (first, last) = (&rows[0], &rows[members]);
+    assert!(first[2] == first[3] && first.ends_with(&["half", "none"]), "who leaves gives up all: {report}");
+    assert!(last.contains(&"2nd"), "{report}");
+    let moved: u64 = table(report, "partition").iter().map(|row| number(row[7])).sum();
+    if members <= 4 {
+        assert!(number(first[1]) > 0 && moved > 0, "{report}");
+        assert!(number(last[2]) > 0, "who joins gets its share: {report}");
+    }
+    assert!(report.ends_with("\nEvery record arrived once, and in order within its network.\n"), "{report}");
+}
+
+#[test]
+fn a_group_shares_the_partitions() {
+    for members in [1, 3, 4, 15] {
+        let output = run(&["--group-members", &members.to_string(), "--strict"]);
+        is_shared(report(&output, 0), members, 1);
+    }
+    let output = run(&["--group-members", "3", "--repeat", "20"]);
+    is_shared(report(&output, 0), 3, 20);
+    // Nobody knows how much comes from there.
+    let output = feed(&["--group-members", "2", "-"], &fs::read(sample()).unwrap());
+    is_shared_from_a_pipe(report(&output, 0));
+    let output = feed(&["--group-members", "2", "-"], b"");
+    assert!(report(&output, 0).ends_with("\nThere was no record to send.\n"));
+}
+
+fn is_shared_from_a_pipe(report: &str) {
+    assert_eq!((count(report, "consumed"), networks(report)), (1707, expected()), "{report}");
+    assert_eq!(table(report, "member").len(), 3, "{report}");
+}
+
 #[test]
 fn more_networks_than_are_listed() {
     let mut input = String::new();
@@ -320,7 +372,7 @@ fn more_networks_than_are_listed() {
 fn what_cannot_be_done_is_told() {
     let folder = env!("CARGO_MANIFEST_DIR");
     let missing = format!("{folder}/no-such-file.ndjson");
-    let cases: [(&[&str], i32, &str); 9] = [
+    let cases: [(&[&str], i32, &str); 12] = [
         (&[missing.as_str()], 1, "error: cannot read "),
         (&[folder], 1, "error: cannot read "),
         (&["--bogus"], 2, "error: invalid option '--bogus'"),
@@ -329,6 +381,9 @@ fn what_cannot_be_done_is_told() {
         (&["--repeat"], 2, "error: missing argument for option '--repeat'"),
         (&["--repeat", "0"], 2, "error: --repeat takes a number"),
         (&["--repeat", "many"], 2, "error: --repeat takes a number"),
+        (&["--group-members"], 2, "error: missing argument for option '--group-members'"),
+        (&["--group-members", "0"], 2, "error: --group-members takes a number from 1 to 15"),
+        (&["--group-members", "16"], 2, "error: --group-members takes a number from 1 to 15"),
         (&["--repeat", "2", "-"], 2, "error: standard input can be read only once"),
     ];
     for (args, status, message) in cases {

@@ -1,5 +1,6 @@
 //! The command line, and the input it names.
 
+use crate::members::MAX_MEMBERS;
 use core::fmt;
 use lexopt::{Arg, Parser};
 use std::ffi::OsString;
@@ -11,11 +12,14 @@ pub(crate) const USAGE: &str = "\
 Sends a file of JSON lines, keyed by the field \"net\", through a topic of 4 partitions to a group of
 2 consumers; checks that every record arrives once and in order; prints what arrived.
 
-Usage: pipeline [--repeat N] [--strict] [FILE]
+Usage: pipeline [--repeat N] [--group-members N] [--strict] [FILE]
 
   FILE         one JSON object a line, or - for standard input
                (default: a week of earthquakes, examples/data/earthquakes.ndjson)
   --repeat N   read FILE N times, as a load
+  --group-members N
+               consume as a group of N members, 1 to 15, that share the partitions among themselves;
+               when half of the input was sent one leaves, and one more joins
   --strict     fail if a line is malformed, instead of only saying so
   -h, --help   print this
 
@@ -33,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) input: Input,
     pub(crate) repeat: u32,
     pub(crate) strict: bool,
+    /// Members of the group, if they are to share the partitions among themselves.
+    pub(crate) members: Option<u32>,
 }
 
 /// Where lines come from.
@@ -43,11 +49,14 @@ pub(crate) enum Input {
 }
 
 pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
-    let (mut input, mut repeat, mut strict) = (None, 1, false);
+    let (mut input, mut repeat, mut strict, mut members) = (None, 1, false, None);
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
-            Arg::Long("repeat") => repeat = count(parser.value()?)?,
+            Arg::Long("repeat") => repeat = count("--repeat", u32::MAX, parser.value()?)?,
+            Arg::Long("group-members") => {
+                members = Some(count("--group-members", MAX_MEMBERS - 1, parser.value()?)?);
+            }
             Arg::Long("strict") => strict = true,
             Arg::Value(value) if input.is_none() => {
                 input = Some(if value == "-" { Input::Stdin } else { Input::File(value.into()) });
@@ -59,12 +68,12 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
     if matches!(input, Input::Stdin) && repeat > 1 {
         return Err("standard input can be read only once: leave --repeat out, or name a file".into());
     }
-    Ok(Command::Run(Options { input, repeat, strict }))
+    Ok(Command::Run(Options { input, repeat, strict, members }))
 }
 
-fn count(value: OsString) -> Result<u32, lexopt::Error> {
-    let number = value.to_str().and_then(|text| text.parse().ok()).filter(|count| *count > 0);
-    number.ok_or_else(|| format!("--repeat takes a number from 1 to {}, not {value:?}", u32::MAX).into())
+fn count(name: &str, most: u32, value: OsString) -> Result<u32, lexopt::Error> {
+    let number = value.to_str().and_then(|text| text.parse().ok()).filter(|count| (1..=most).contains(count));
+    number.ok_or_else(|| format!("{name} takes a number from 1 to {most}, not {value:?}").into())
 }
 
 impl fmt::Display for Input {

@@ -4,9 +4,8 @@ use crate::arrivals::Arrivals;
 use crate::consume::Consumed;
 use crate::few::Few;
 use crate::produce::Produced;
-use crate::{GROUP, TOPIC};
 use fabric_mq::Offset;
-use fabric_mq::offset::{MemOffsetStore, OffsetError, OffsetStore};
+use fabric_mq::offset::OffsetError;
 use fabric_mq::partition::PartitionStats;
 use std::collections::BTreeMap;
 
@@ -14,8 +13,10 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(crate) struct PartitionEnd {
     pub(crate) stats: PartitionStats,
-    /// Which consumer had it, from 1.
+    /// Which consumer had it, from 1; of a group's members the one that had it at the end.
     pub(crate) consumer: usize,
+    /// How often it changed hands, in a group.
+    pub(crate) moves: Option<u32>,
     pub(crate) keys: u64,
     pub(crate) records: u64,
     pub(crate) committed: Offset,
@@ -33,7 +34,7 @@ impl PartitionEnd {
 /// Puts together what is known of each partition.
 pub(crate) fn partitions(
     stats: &[PartitionStats],
-    store: &MemOffsetStore,
+    committed: impl Fn(u32) -> Result<Option<Offset>, OffsetError>,
     consumed: &[Consumed],
 ) -> Result<Vec<PartitionEnd>, OffsetError> {
     let row = |stats: &PartitionStats| {
@@ -45,9 +46,10 @@ pub(crate) fn partitions(
         Ok(PartitionEnd {
             stats: *stats,
             consumer,
+            moves: None,
             keys: tracks().count() as u64,
             records: tracks().map(|(_, track)| track.records).sum(),
-            committed: store.committed(GROUP, TOPIC, number)?.unwrap_or_default(),
+            committed: committed(number)?.unwrap_or_default(),
             peak: peaks.filter(|(partition, _)| *partition == number).map(|(_, peak)| *peak).max().unwrap_or(0),
         })
     };

@@ -4,8 +4,10 @@ use crate::arrivals::Arrivals;
 use crate::{GROUP, TOPIC};
 use core::fmt;
 use core::time::Duration;
+use fabric_mq::NameError;
 use fabric_mq::consumer::{CommitError, Consumer, Otherwise, PollError, ReleaseOn, SeekPolicy};
-use fabric_mq::offset::MemOffsetStore;
+use fabric_mq::group::{GroupConsumerError, MemberError};
+use fabric_mq::offset::{MemOffsetStore, OffsetError};
 use fabric_mq::partition::Partition;
 use fabric_mq::topic::{TopicError, TopicManager};
 use std::sync::OnceLock;
@@ -64,7 +66,7 @@ pub(crate) fn run(
 }
 
 /// Waits for more: longer, the longer nothing came.
-fn rest(idle: u32) {
+pub(crate) fn rest(idle: u32) {
     if idle < 32 {
         thread::yield_now();
     } else {
@@ -76,6 +78,9 @@ fn rest(idle: u32) {
 #[derive(Debug)]
 pub(crate) enum ConsumeError {
     Commit(CommitError),
+    Group(GroupConsumerError),
+    Lag(OffsetError),
+    Name(NameError),
     Poll(PollError),
     Topic(TopicError),
 }
@@ -86,6 +91,9 @@ impl fmt::Display for ConsumeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Commit(inner) => write!(f, "{inner}"),
+            Self::Group(inner) => write!(f, "{inner}"),
+            Self::Lag(inner) => write!(f, "{inner}"),
+            Self::Name(inner) => write!(f, "{inner}"),
             Self::Poll(inner) => write!(f, "{inner}"),
             Self::Topic(inner) => write!(f, "{inner}"),
         }
@@ -95,6 +103,30 @@ impl fmt::Display for ConsumeError {
 impl From<CommitError> for ConsumeError {
     fn from(inner: CommitError) -> Self {
         Self::Commit(inner)
+    }
+}
+
+impl From<GroupConsumerError> for ConsumeError {
+    fn from(inner: GroupConsumerError) -> Self {
+        Self::Group(inner)
+    }
+}
+
+impl From<MemberError> for ConsumeError {
+    fn from(inner: MemberError) -> Self {
+        Self::Group(inner.into())
+    }
+}
+
+impl From<OffsetError> for ConsumeError {
+    fn from(inner: OffsetError) -> Self {
+        Self::Lag(inner)
+    }
+}
+
+impl From<NameError> for ConsumeError {
+    fn from(inner: NameError) -> Self {
+        Self::Name(inner)
     }
 }
 

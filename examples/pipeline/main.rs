@@ -4,11 +4,12 @@
 //! ```text
 //! cargo run --release --example pipeline
 //! cargo run --release --example pipeline -- --repeat 500
+//! cargo run --release --example pipeline -- --group-members 3
 //! curl -s https://example.org/feed.ndjson | cargo run --release --example pipeline -- -
 //! ```
 //!
 //! The main thread reads earthquakes and sends each one with its network as the key ([`produce`]); two threads consume
-//! two partitions each ([`consume`]). Every record carries its number among those of its network, so that the consumers
+//! two partitions each ([`consume`]), or as many as are asked for, as members of a group ([`members`]). Every record carries its number among those of its network, so that the consumers
 //! can tell at once if one is missing, comes twice or out of turn; what went in and what came out is compared again at
 //! the end ([`audit`]). Memory is bounded whatever the input: a full partition makes the sender wait, and a line that is
 //! too long is skipped as it is read.
@@ -24,20 +25,22 @@ mod event;
 mod few;
 mod lines;
 mod magnitudes;
+mod members;
 mod order;
 mod produce;
 mod progress;
 mod report;
 
-use args::{Command, Options};
-use consume::Consumed;
+use args::{Command, Options, Passes};
+use consume::{ConsumeError, Consumed};
 use core::error::Error;
 use core::fmt::Display;
 use fabric_mq::Ticks;
 use fabric_mq::message::MAX_ENVELOPE;
-use fabric_mq::offset::MemOffsetStore;
+use fabric_mq::offset::{MemOffsetStore, OffsetStore};
 use fabric_mq::partition::FullPolicy;
 use fabric_mq::topic::{TopicConfig, TopicManager};
+use members::{MemberEnd, Members, Stay};
 use progress::Progress;
 use report::Report;
 use std::io::{self, Write};
@@ -86,6 +89,9 @@ fn run(options: &Options) -> Result<Report<'_>, Box<dyn Error>> {
     // Topics live in a manager, which every thread borrows. So does the store, which keeps how far the group has got.
     let topics = TopicManager::new();
     let topic = topics.create(TOPIC, SHAPE)?;
+    if let Some(members) = options.members {
+        return run_group(options, members, &topics, &mut passes, progress);
+    }
     let store = MemOffsetStore::new();
 
     let started = Instant::now();
@@ -95,7 +101,7 @@ fn run(options: &Options) -> Result<Report<'_>, Box<dyn Error>> {
             MEMBERS.each_ref().map(|partitions| scope.spawn(|| consume::run(&topics, &store, partitions, &done)));
         let stopped = || members.iter().any(thread::ScopedJoinHandle::is_finished);
         let end = EndOfInput(&done);
-        let produced = produce::run(&topics, &mut passes, &mut progress, stopped);
+        let produced = produce::run(&topics, &mut passes, &mut progress, || {}, stopped);
         drop(end);
         (produced, members.map(thread::ScopedJoinHandle::join))
     });
@@ -103,15 +109,70 @@ fn run(options: &Options) -> Result<Report<'_>, Box<dyn Error>> {
     progress.finish();
 
     // If a consumer fails the sender stops too: the cause is told, not the consequence.
-    let consumed = consumed
-        .into_iter()
-        .map(|outcome| outcome.map_err(|_| "a consumer panicked")?.map_err(Box::<dyn Error>::from))
-        .collect::<Result<Vec<Consumed>, Box<dyn Error>>>()?;
+    let consumed: Vec<Consumed> = outcomes(consumed)?;
     let produced = produced?;
 
-    let partitions = audit::partitions(&topic.stats(), &store, &consumed)?;
+    let partitions = audit::partitions(&topic.stats(), |number| store.committed(GROUP, TOPIC, number), &consumed)?;
     let faults = audit::faults(&produced, &consumed, &partitions);
-    Ok(Report { options, produced, consumed, partitions, faults, elapsed })
+    Ok(Report { options, produced, consumed, members: Vec::new(), partitions, faults, elapsed })
+}
+
+/// The same, but the consumers share the partitions among themselves; one leaves halfway, and one more joins.
+fn run_group<'a>(
+    options: &'a Options,
+    count: u32,
+    topics: &TopicManager,
+    passes: &mut Passes<'_>,
+    mut progress: Progress,
+) -> Result<Report<'a>, Box<dyn Error>> {
+    let topic = topics.open(TOPIC)?;
+    let members = Members::new(topics)?;
+    let started = Instant::now();
+    let done = OnceLock::new();
+    let (produced, ends) = thread::scope(|scope| {
+        let (members, done) = (&members, &done);
+        let start = |number, stay| scope.spawn(move || members.run(number, stay, done));
+        let leaving = start(1, Stay::FirstHalf);
+        let joining = start(count + 1, Stay::SecondHalf);
+        let mut threads: Vec<_> = (2..=count).map(|number| start(number, Stay::Always)).collect();
+        // They end when everything was read: before the end of input only if they fail.
+        let failed = || threads.iter().chain([&joining]).any(thread::ScopedJoinHandle::is_finished);
+        let end = EndOfInput(done);
+        members.wait_for(count, || failed() || leaving.is_finished());
+        let produced = produce::run(topics, passes, &mut progress, || members.change(count, failed), failed);
+        drop(end);
+        threads.insert(0, leaving);
+        threads.push(joining);
+        (produced, threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>())
+    });
+    let elapsed = started.elapsed();
+    progress.finish();
+    let ends: Vec<MemberEnd> = outcomes(ends)?;
+    let produced = produced?;
+
+    let claims = (0..members.group.partitions()).map(|number| members.group.claim_of(number));
+    let claims = claims.collect::<Result<Vec<_>, _>>()?;
+    let consumed = members.into_consumed();
+    let committed =
+        |number| Ok(claims.iter().find(|claim| claim.partition == number).and_then(|claim| claim.committed));
+    let mut partitions = audit::partitions(&topic.stats(), committed, &consumed)?;
+    for (partition, claim) in partitions.iter_mut().zip(&claims) {
+        partition.consumer =
+            ends.iter().position(|end| end.partitions.contains(&claim.partition)).map_or(0, |at| at + 1);
+        partition.moves = Some(claim.epoch.value().saturating_sub(1));
+    }
+    let faults = audit::faults(&produced, &consumed, &partitions);
+    Ok(Report { options, produced, consumed, members: ends, partitions, faults, elapsed })
+}
+
+/// What the threads answered, or the first failure among them.
+fn outcomes<T>(
+    threads: impl IntoIterator<Item = thread::Result<Result<T, ConsumeError>>>,
+) -> Result<Vec<T>, Box<dyn Error>> {
+    let outcome = |done: thread::Result<Result<T, ConsumeError>>| {
+        done.map_err(|_| "a consumer panicked")?.map_err(Box::<dyn Error>::from)
+    };
+    threads.into_iter().map(outcome).collect()
 }
 
 /// Tells the consumers that nothing more will come, even if the sender panics: else they would be waited for for ever.

@@ -29,11 +29,13 @@ pub(crate) struct Produced {
     pub(crate) malformed: Few,
 }
 
-/// Sends all lines of all passes. `stopped` answers whether a consumer has ended, so that there is nobody to wait for.
+/// Sends all lines of all passes; calls `halfway` once, when half of the input was sent, or at the end if nobody knows how
+/// much there is. `stopped` answers whether a consumer has ended, so that there is nobody to wait for.
 pub(crate) fn run(
     topics: &TopicManager,
     passes: &mut Passes<'_>,
     progress: &mut Progress,
+    halfway: impl FnOnce(),
     stopped: impl Fn() -> bool,
 ) -> Result<Produced, ProduceError> {
     // Finds its topic at the first send.
@@ -41,6 +43,8 @@ pub(crate) fn run(
     let mut produced = Produced::default();
     let mut bytes_before = 0;
     let mut pass = 0;
+    let half = passes.total_bytes().map(|total| total / 2);
+    let mut halfway = Some(halfway);
     while let Some(input) = passes.next()? {
         pass += 1;
         let mut lines = Lines::new(input, MAX_LINE);
@@ -48,6 +52,11 @@ pub(crate) fn run(
         loop {
             if lines.is_drained() {
                 progress.tick(produced.records, bytes_before + lines.bytes());
+            }
+            if half.is_some_and(|half| bytes_before + lines.bytes() >= half)
+                && let Some(halfway) = halfway.take()
+            {
+                halfway();
             }
             let Some(line) = lines.next().map_err(|error| passes.input.error(number, error))? else { break };
             number += 1;
@@ -69,6 +78,9 @@ pub(crate) fn run(
         }
         produced.lines += number;
         bytes_before += lines.bytes();
+    }
+    if let Some(halfway) = halfway {
+        halfway();
     }
     Ok(produced)
 }

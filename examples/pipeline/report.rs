@@ -5,6 +5,7 @@ use crate::audit::{self, PartitionEnd};
 use crate::consume::Consumed;
 use crate::few::Few;
 use crate::magnitudes::Magnitudes;
+use crate::members::MemberEnd;
 use crate::produce::Produced;
 use crate::{GROUP, TOPIC};
 use core::cmp::Reverse;
@@ -19,6 +20,8 @@ pub(crate) struct Report<'a> {
     pub(crate) options: &'a Options,
     pub(crate) produced: Produced,
     pub(crate) consumed: Vec<Consumed>,
+    /// In a group.
+    pub(crate) members: Vec<MemberEnd>,
     pub(crate) partitions: Vec<PartitionEnd>,
     pub(crate) faults: Few,
     pub(crate) elapsed: Duration,
@@ -57,7 +60,8 @@ impl Report<'_> {
     }
 
     fn partitions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  partition  consumer      keys        records     end offset      committed   lag  peak lag")?;
+        let last = if self.members.is_empty() { "peak lag" } else { "handed on" };
+        writeln!(f, "  partition  consumer      keys        records     end offset      committed   lag  {last}")?;
         for row in &self.partitions {
             writeln!(
                 f,
@@ -69,11 +73,23 @@ impl Report<'_> {
                 grouped(row.stats.tail.value()),
                 grouped(row.committed.value()),
                 grouped(row.lag()),
-                grouped(row.peak)
+                grouped(row.moves.map_or(row.peak, u64::from))
             )?;
         }
         if self.produced.records > 0 && self.partitions.iter().any(|row| row.keys == 0) {
             writeln!(f, "  (A network's name alone decides its partition, so a few networks spread unevenly.)")?;
+        }
+        Ok(())
+    }
+
+    fn members(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n  member    records  partitions taken  given up  was there         and had at the end")?;
+        for (row, number) in self.members.iter().zip(1..) {
+            let (when, records) = (row.stay.name(), grouped(row.records));
+            let had = row.partitions.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+            let had = if had.is_empty() { "none" } else { &had };
+            let (taken, given_up) = (row.taken, row.given_up);
+            writeln!(f, "  {number:>6}  {records:>9}  {taken:>16}  {given_up:>8}  {when:<16}  {had}")?;
         }
         Ok(())
     }
@@ -120,12 +136,20 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Options { input, repeat, .. } = self.options;
         let times = if *repeat > 1 { format!(", {} times", grouped(u64::from(*repeat))) } else { String::new() };
-        let (partitions, consumers) = (self.partitions.len(), self.consumed.len());
+        let partitions = self.partitions.len();
+        let consumers = match self.options.members {
+            None => format!("{} consumers", self.consumed.len()),
+            Some(1) => "1 member".to_owned(),
+            Some(members) => format!("{members} members"),
+        };
         writeln!(f, "{input}{times}")?;
-        writeln!(f, "-> topic {TOPIC}, {partitions} partitions -> group {GROUP}, {consumers} consumers\n")?;
+        writeln!(f, "-> topic {TOPIC}, {partitions} partitions -> group {GROUP}, {consumers}\n")?;
         self.summary(f)?;
         writeln!(f)?;
         self.partitions(f)?;
+        if !self.members.is_empty() {
+            self.members(f)?;
+        }
         if self.produced.records > 0 {
             writeln!(f)?;
             self.networks(f)?;
