@@ -28,11 +28,12 @@ USAGE="usage: ci/check.sh [PART [ARG]]
   tsan            the thread tests under ThreadSanitizer
   fuzz [SECONDS]  each fuzz target for so long (default 20)
   hostile [SECONDS]  a process that rewrites a shared lease while it is read, for so long (default 10)
+  kill [ROUNDS]   processes that share a topic and a group, one killed each round (default 20)
   bench [WHICH]   the targets beside other queues; processes: only those between processes, in long rounds;
                   full: everything, into RESULTS.md"
 
 # In the order in which CI runs them: what fails soonest comes first.
-PARTS=(lint test features firmware size instructions loom membership tsan fuzz hostile bench)
+PARTS=(lint test features firmware size instructions loom membership tsan fuzz hostile kill bench)
 
 # Bytes of flash the ring may add to a thumbv7m firmware at opt-level s.
 SIZE_BUDGET=3072
@@ -559,6 +560,18 @@ part_hostile() {
         "$(grouped "$rounds")" "$seconds"
 }
 
+# ---------------------------------------------------------------------------------------------------------------- kill
+
+part_kill() {
+    local rounds=${1:-20}
+    [[ $rounds =~ ^[1-9][0-9]*$ ]] || usage
+    FABRIC_MQ_ROUNDS=$rounds tested "$rounds rounds" cargo test --release --test kill -- --nocapture --test-threads=1
+    if (("$(survived rounds)" < rounds)); then
+        failed "kill: fewer than $rounds rounds" || return
+    fi
+    printf 'kill: %s\n' "$(sed -n 's/.*passed [0-9]* rounds: //p' "$LOG")"
+}
+
 # --------------------------------------------------------------------------------------------------------------- bench
 
 # iceoryx2 alone needs it: without, there are no targets between processes.
@@ -639,7 +652,7 @@ help | --help | -h)
     exit
     ;;
 all | lint | test | features | firmware | size | loom | tsan) (($# <= 1)) || usage ;;
-fuzz | hostile | bench | membership) (($# <= 2)) || usage ;;
+fuzz | hostile | kill | bench | membership) (($# <= 2)) || usage ;;
 instructions) [[ $# == 1 || ($# == 2 && $2 == --bless) ]] || usage ;;
 *) usage ;;
 esac
