@@ -234,8 +234,8 @@ fn until_set(log: &Log) {
     }
 }
 
-/// Sends numbers to the echo and back; answers how long each took.
-fn ping_pong(place: &Place, role: &str, rounds: u64, sleeps: bool) -> Vec<Duration> {
+/// Sends numbers to the echo and back, with a rest before each; answers how long each took.
+fn ping_pong(place: &Place, role: &str, rounds: u64, sleeps: bool, rest: Duration) -> Vec<Duration> {
     let there = place.create("there");
     let mut actor = Actor::start(place, role);
     assert_eq!(actor.said(), "ready");
@@ -245,6 +245,9 @@ fn ping_pong(place: &Place, role: &str, rounds: u64, sleeps: bool) -> Vec<Durati
     let (mut buffer, never) = ([0; 8], never());
     let mut took = Vec::with_capacity(usize::try_from(rounds).unwrap());
     for round in (0..rounds).chain([u64::MAX]) {
+        if !rest.is_zero() {
+            thread::sleep(rest);
+        }
         let start = Instant::now();
         writer.write(&round.to_le_bytes()).unwrap();
         if sleeps {
@@ -266,7 +269,7 @@ fn ping_pong(place: &Place, role: &str, rounds: u64, sleeps: bool) -> Vec<Durati
 fn ten_thousand_rounds_of_two_processes_need_no_recheck() {
     let place = Place::new("ping-pong");
     // A recheck would take an hour.
-    let took = ping_pong(&place, "echo", 10_000 * scale(), true);
+    let took = ping_pong(&place, "echo", 10_000 * scale(), true, Duration::ZERO);
     assert!(took.iter().all(|round| *round < Duration::from_secs(60)));
 }
 
@@ -326,16 +329,18 @@ fn print(what: &str, mut took: Vec<Duration>) {
     println!("{what:<28} p50 {:>7.1} us   p99 {:>7.1} us", at(50), at(99));
 }
 
-/// `cargo test --release --test waiting_processes -- --ignored --nocapture latency`
+/// `cargo test --release --test waiting_processes -- --ignored --nocapture latency`: half of a round there and back each.
 #[test]
 #[ignore = "figures, to be read by people"]
 #[allow(clippy::cast_precision_loss, reason = "figures")]
 fn latency_of_wake_ups() {
-    const ROUNDS: u64 = 20_000;
+    const ROUNDS: u64 = 2_000;
+    /// So that who sleeps is asleep when it is woken, and has not merely been about to.
+    const REST: Duration = Duration::from_micros(300);
     let place = Place::new("latency");
-    print("across processes, asleep", ping_pong(&place, "echo", ROUNDS, true));
+    print("across processes, asleep", ping_pong(&place, "echo", ROUNDS, true, REST));
     let place = Place::new("latency-awake");
-    print("across processes, spinning", ping_pong(&place, "spin", ROUNDS, false));
+    print("across processes, spinning", ping_pong(&place, "spin", ROUNDS, false, REST));
     for sleeps in [true, false] {
         let lease = || common::Owned::<fabric_mq::lease::Exclusive>::new(SHAPE.lease_bytes().unwrap());
         let [there, back] = [(); 2].map(|()| Ring::<_>::format(lease(), SHAPE).unwrap());
@@ -361,6 +366,7 @@ fn latency_of_wake_ups() {
             let mut writer = Writer::claim(&there).unwrap();
             let mut buffer = [0; 8];
             for round in 0..ROUNDS {
+                thread::sleep(REST);
                 let start = Instant::now();
                 writer.write(&round.to_le_bytes()).unwrap();
                 writer.wake_readers();
