@@ -73,17 +73,16 @@ fn main() -> ExitCode {
 /// Is the producer or a consumer, until the parent asks it to go, or is not there any more.
 #[cfg(all(unix, target_has_atomic = "64"))]
 fn work(role: site::Role, task: worker::Task) -> ExitCode {
-    let (site, name) = (task.site.clone(), task.name.clone());
+    let (site, name, parent) = (task.site.clone(), task.name.clone(), task.parent);
     let done = match role {
         site::Role::Producer => producer::run(task),
         site::Role::Consumer => consumer::run(task),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(worker::Failed::Orphaned(_)) => {
-            // There is no parent to clear up: the last child does, whichever that is.
-            site.clear();
-            let _ = std::fs::remove_dir_all(&site.notes);
+        // There is no parent to clear up, and a brother may have taken the notes away already.
+        Err(_) if std::os::unix::process::parent_id() != parent => {
+            site.abandon();
             ExitCode::FAILURE
         }
         Err(error) => complain(&format_args!("{name}: {error}"), ExitCode::FAILURE),

@@ -96,9 +96,7 @@ impl Site {
         self.notes.join(request.file()).exists()
     }
 
-    /// Takes away what the dead have left in shared memory, and both directories if nothing else is in them. Whoever finds
-    /// that it is the last one does this: the parent, or if that was killed, one of its children. Answers what is left in
-    /// the pool.
+    /// Takes away what the dead have left in shared memory, and the directory if nothing else is in it. Answers what is left.
     pub(crate) fn clear(&self) -> Vec<OsString> {
         if let Ok(pool) = self.open_pool() {
             // What could not be removed is seen below.
@@ -107,6 +105,19 @@ impl Site {
         let left = fs::read_dir(&self.pool).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
         let _ = fs::remove_dir(&self.pool);
         left
+    }
+
+    /// Clears up for a parent that was killed. Each of its children does, and what one of them still holds the others cannot
+    /// take away: so each tries until nothing is left, or the rest must be hanging.
+    pub(crate) fn abandon(&self) {
+        for _ in 0..1000 {
+            self.clear();
+            if !self.pool.exists() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let _ = fs::remove_dir_all(&self.notes);
     }
 }
 
