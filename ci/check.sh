@@ -465,7 +465,8 @@ part_instructions() {
 part_loom() {
     # shellcheck disable=SC2031  # the subshell that sets these is in_dir's
     export RUSTFLAGS="${RUSTFLAGS:-} --cfg loom" CARGO_TARGET_DIR="$CARGO_TARGET_DIR/loom"
-    tested "models" cargo test --release --test loom --test loom_group --test loom_locator --test loom_wait -- --nocapture
+    tested "models" cargo test --release --test loom --test loom_group --test loom_locator --test loom_takeover --test loom_wait -- \
+        --nocapture
     printf 'loom: %s models passed, every interleaving within their bounds\n' "$(grouped "$PASSED")"
 }
 

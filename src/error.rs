@@ -1,6 +1,6 @@
 //! What can go wrong, one small enum per operation. Each says what to do about it.
 
-use crate::types::{Epoch, Offset};
+use crate::types::{Epoch, LeaseId, Offset};
 use core::fmt;
 
 /// Which check a damaged word failed.
@@ -23,6 +23,8 @@ pub enum Check {
     Extent,
     /// A record's envelope does not parse.
     Envelope,
+    /// The seal's words do not fit together, or it says another end than the slots do.
+    Seal,
 }
 
 /// Damage: what failed, and at which offset (0 where no record is concerned).
@@ -61,6 +63,7 @@ impl fmt::Display for Corrupt {
             Check::Slot => "a slot's check word does not match",
             Check::Extent => "a slot points outside the ring",
             Check::Envelope => "a record's envelope does not parse",
+            Check::Seal => "the seal is damaged, or the log does not end where it says",
         };
         write!(f, "{what} (offset {})", self.offset)
     }
@@ -294,8 +297,16 @@ pub enum WriteError {
     Exhausted,
     /// No room; counted.
     Full,
+    /// Committed behind records of other producers that are not, for long: it is in the log once they are, and never if the
+    /// log is ended before.
+    Indeterminate {
+        /// Its offset, if it has one.
+        offset: Offset,
+    },
     /// The lease refuses.
     Lease(LeaseError),
+    /// The log was ended before this record, and goes on in another lease.
+    Sealed,
     /// Larger than half the ring's bytes.
     TooLarge {
         /// Bytes asked for.
@@ -318,7 +329,14 @@ impl fmt::Display for WriteError {
             Self::Full => {
                 f.write_str("the ring is full: readers must release records first, or choose another full policy")
             }
+            Self::Indeterminate { offset } => write!(
+                f,
+                "a producer before this record does not commit: look later whether offset {offset} is in the log before writing it again"
+            ),
             Self::Lease(inner) => write!(f, "{inner}"),
+            Self::Sealed => {
+                f.write_str("the log was ended here by a newer writer: go on in the lease that its seal names")
+            }
             Self::TooLarge { len, max } => write!(f, "a record of {len} bytes is larger than the ring takes ({max})"),
         }
     }
@@ -354,6 +372,8 @@ pub enum ReadError {
         /// How many, exactly.
         lost: u64,
     },
+    /// The log ends here, and goes on in another lease.
+    Sealed,
 }
 
 impl core::error::Error for ReadError {}
@@ -367,6 +387,7 @@ impl fmt::Display for ReadError {
             Self::Overrun { lost } => {
                 write!(f, "{lost} records were overwritten before they were read: read on, or give the ring more room")
             }
+            Self::Sealed => f.write_str("the log ends here: read on in the lease that its seal names"),
         }
     }
 }
@@ -378,6 +399,80 @@ impl From<Corrupt> for ReadError {
 }
 
 impl From<LeaseError> for ReadError {
+    fn from(inner: LeaseError) -> Self {
+        Self::Lease(inner)
+    }
+}
+
+/// Why a log could not be ended, or not be gone on with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SealError {
+    /// Others end it at the same time, or its writer commits faster than it is found out where.
+    Busy,
+    /// The new lease does not take the ring.
+    Config(ConfigError),
+    /// Damaged.
+    Corrupt(Corrupt),
+    /// The new lease's epoch is lower than the one under which the log is ended.
+    Epoch {
+        /// The new lease's.
+        lease: Epoch,
+        /// The sealer's.
+        needed: Epoch,
+    },
+    /// The lease refuses.
+    Lease(LeaseError),
+    /// The new ring has fewer places than readers are registered.
+    ReadersFull {
+        /// How many there are.
+        limit: u32,
+    },
+    /// Somebody else was sooner.
+    Sealed {
+        /// The lease in which the log goes on.
+        successor: LeaseId,
+    },
+    /// The ring was not made for it.
+    Unsupported,
+}
+
+impl core::error::Error for SealError {}
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("the log is being written or ended by others: fence its writer, and try again"),
+            Self::Config(inner) => write!(f, "{inner}"),
+            Self::Corrupt(inner) => write!(f, "the ring is damaged: {inner}"),
+            Self::Epoch { lease, needed } => {
+                write!(f, "the new lease has epoch {lease}: acquire one under epoch {needed} or a higher one")
+            }
+            Self::Lease(inner) => write!(f, "{inner}"),
+            Self::ReadersFull { limit } => {
+                write!(f, "the new ring has {limit} places: give it one for each reader of the old one")
+            }
+            Self::Sealed { successor } => {
+                write!(f, "somebody else was sooner: attach to lease {:032x}", successor.value())
+            }
+            Self::Unsupported => f.write_str("the ring cannot be sealed: format it with_takeover, on a lease for that"),
+        }
+    }
+}
+
+impl From<Corrupt> for SealError {
+    fn from(inner: Corrupt) -> Self {
+        Self::Corrupt(inner)
+    }
+}
+
+impl From<ConfigError> for SealError {
+    fn from(inner: ConfigError) -> Self {
+        Self::Config(inner)
+    }
+}
+
+impl From<LeaseError> for SealError {
     fn from(inner: LeaseError) -> Self {
         Self::Lease(inner)
     }

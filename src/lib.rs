@@ -92,8 +92,8 @@ mod types;
 pub mod uri;
 
 pub use error::{
-    AttachError, Check, ConfigError, Corrupt, JoinError, LeaseError, NameError, ReadError, SeekError, Unfit, WaitError,
-    WriteError,
+    AttachError, Check, ConfigError, Corrupt, JoinError, LeaseError, NameError, ReadError, SealError, SeekError, Unfit,
+    WaitError, WriteError,
 };
 pub use name::{MAX_NAME, MAX_TOPIC_NAME, Name};
 #[cfg(loom)]

@@ -290,6 +290,8 @@ pub(crate) fn refusal<H: Hold>(partition: &Partition<H>, error: AppendError) -> 
         AppendError::Write(WriteError::TooLarge { len, max }) => SendError::TooLarge { partition, len, max },
         AppendError::Write(WriteError::Corrupt(damage)) => SendError::Corrupt { partition, damage },
         AppendError::Write(WriteError::Lease(error)) => SendError::Lease { partition, error },
+        AppendError::Write(WriteError::Sealed) => SendError::Lease { partition, error: LeaseError::Fenced },
+        AppendError::Write(WriteError::Indeterminate { offset }) => SendError::Indeterminate { partition, offset },
         AppendError::Write(WriteError::Exhausted | WriteError::Claimed) => SendError::Exhausted { partition },
     }
 }
@@ -300,7 +302,7 @@ impl<N: AsRef<str>, S: Topics> fmt::Debug for Producer<N, S> {
     }
 }
 
-/// Why a record was not sent. Nothing of it is in the partition.
+/// Why a record was not sent. Nothing of it is in the partition, but for what is `Indeterminate`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SendError {
@@ -320,6 +322,14 @@ pub enum SendError {
     Full {
         /// Which partition.
         partition: u32,
+    },
+    /// A producer before it does not get on: it is in the partition once that one does, and never if the partition's log is
+    /// ended before.
+    Indeterminate {
+        /// Which partition.
+        partition: u32,
+        /// The offset that it has then.
+        offset: Offset,
     },
     /// The partition's lease has ended.
     Lease {
@@ -374,6 +384,10 @@ impl fmt::Display for SendError {
             Self::Full { partition } => write!(
                 f,
                 "partition {partition} is full: let its consumers go on, give the topic more capacity or slots, or choose another full policy"
+            ),
+            Self::Indeterminate { partition, offset } => write!(
+                f,
+                "partition {partition}: a producer before this record does not commit; look later whether offset {offset} is there before sending it again"
             ),
             Self::Lease { partition, error } => write!(f, "partition {partition}: {error}"),
             Self::Message(inner) => write!(f, "{inner}"),

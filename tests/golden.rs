@@ -364,6 +364,9 @@ fn all_images_are_accounted_for() {
         "v1-overwrite.bin",
         "v1-registry.bin",
         "v1-retain.bin",
+        // Of tests/takeover.rs.
+        "v1-sealed.bin",
+        "v1-successor.bin",
     ];
     if std::env::var("FABRIC_MQ_GOLDEN").is_err() {
         assert_eq!(found, wanted);

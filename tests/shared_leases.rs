@@ -21,7 +21,7 @@ use fabric_mq::lease::{Cooperative, Lease, Pool, Role, SharedLease, SharedPool, 
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, Start, Writer};
 use fabric_mq::{ConfigError, Epoch, JoinError, LeaseError, LeaseId, Name, ReadError, Ticks, Unfit, WriteError};
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -159,6 +159,13 @@ impl Actor {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Stops it, and waits until it is.
+    fn stop(&self) {
+        self.signal(Signal::STOP);
+        let status = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap();
+        assert!(status.is_some_and(|(_, status)| status.stopped()), "it is stopped, not dead");
+    }
+
     #[track_caller]
     fn ends_well(mut self) {
         assert!(self.child.wait().unwrap().success(), "it failed: see above");
@@ -235,7 +242,8 @@ fn writing<K: Keep, T: Trust>(pool: &SharedPool<MachineClock, T>) -> Ring<Shared
     match pool.attach_named(&name(LOG)) {
         Err(LeaseError::Unknown) => {
             let lease = pool.acquire_named(&name(LOG), SHAPE.lease_bytes().unwrap(), ttl).unwrap();
-            Ring::format(lease, SHAPE).unwrap()
+            let shape = if setting("TAKEOVER").is_empty() { SHAPE } else { SHAPE.with_takeover() };
+            Ring::format(lease, shape).unwrap()
         }
         left => Ring::attach(left.unwrap()).unwrap(),
     }
@@ -265,6 +273,13 @@ fn write<K: Keep, T: Trust>(pool: SharedPool<MachineClock, T>) {
             Err(WriteError::Lease(end)) => {
                 say(format_args!("{end:?}"));
                 assert_eq!(writer.write(b"after the end"), Err(end.into()));
+                say(format_args!("told {next}"));
+                return;
+            }
+            Err(WriteError::Sealed) => {
+                say("Fenced");
+                assert!(writer.write(b"after the end").is_err());
+                say(format_args!("told {next}"));
                 return;
             }
             Err(error) => panic!("{error}"),
@@ -568,6 +583,146 @@ fn a_stopped_holder_is_not_dead() {
     writer.says("Expired");
     writer.ends_well();
     assert_eq!(place.files(), 0);
+}
+
+// ---- logs that are ended under a holder that lives
+
+/// Reads what there is; answers the offset behind it, and whether the log ends there.
+fn drained<K: Keep>(reader: &mut Reader<&Ring<SharedLease, K>>) -> (u64, bool) {
+    let (mut buffer, mut bytes) = ([0; 256], Vec::new());
+    loop {
+        match reader.copy_next(&mut buffer) {
+            Ok(Some(record)) => checked(record.offset().value(), &buffer[..record.len()], &mut bytes),
+            Ok(None) => return (reader.next_offset().value(), false),
+            Err(ReadError::Overrun { .. }) => {}
+            Err(ReadError::Sealed) => return (reader.next_offset().value(), true),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A writer process is stopped while it writes, and its log is ended; then it goes on.
+fn stopped_and_taken_over<K: Keep>(keep: &str, rounds: u64) {
+    let shape = SHAPE.with_takeover();
+    let mut rng = Rng::new(7);
+    let mut written = 0;
+    for round in 0..rounds {
+        let place = Place::new(&format!("superseded-{keep}-{round}"));
+        let pool = place.pool();
+        let mut writer = Actor::start(&place, "write", &[("KEEP", keep), ("TRUST", "untrusted"), ("TAKEOVER", "yes")]);
+        assert_eq!((writer.number("epoch"), writer.number("next")), (1, 0));
+        let id = SharedPool::<MachineClock>::id_of(&name(LOG));
+        let old: Ring<_, K> = joined(&pool);
+        let mut reader = Reader::join(&old, "main", Start::Earliest).unwrap();
+        let until = Instant::now() + Duration::from_micros(rng.below(20_000));
+        while Instant::now() < until {
+            assert!(!drained(&mut reader).1);
+        }
+        writer.stop();
+
+        let sealer: Ring<_, K> = Ring::attach(pool.supersede(id, HOUR).unwrap()).unwrap();
+        assert_eq!((sealer.lease().epoch(), sealer.lease().role()), (Epoch::new(2), Role::Sealer));
+        let lease = pool.acquire_behind(sealer.lease(), shape.lease_bytes().unwrap(), HOUR).unwrap();
+        assert_eq!(lease.epoch(), Epoch::new(2), "epochs do not go back");
+        let new = sealer.take_over(lease, shape, Ticks::ZERO).unwrap();
+        drop(sealer);
+        let tail = new.head().value();
+        let mut next = Writer::claim(&new).unwrap();
+        let mut bytes = Vec::new();
+        for offset in tail..tail + 10 {
+            payload(offset, &mut bytes);
+            assert_eq!(next.write(&bytes).unwrap().value(), offset);
+        }
+        // The old lease is nobody's while its holder may store in it.
+        assert_eq!(pool.attach(id).map(|_| ()), Err(LeaseError::InUse));
+        assert_eq!(pool.acquire_named(&name(LOG), 1, HOUR).map(|_| ()), Err(LeaseError::InUse));
+        assert_eq!((pool.sweep(), pool.reap().unwrap().removed), (0, vec![]));
+        pool.revoke(id).unwrap();
+        assert!(place.lease(id).exists() && place.hold(id).exists());
+
+        writer.signal(Signal::CONT);
+        // Fenced, or revoked by now.
+        let said = writer.said();
+        assert!(["Fenced", "Revoked"].contains(&&*said), "{said}");
+        assert_eq!(writer.number("told"), tail, "what it was told of is before the end, and nothing else is");
+        writer.ends_well();
+
+        assert_eq!(drained(&mut reader), (tail, true), "read to its end, though it is revoked by now");
+        let seal = old.seal().unwrap().unwrap();
+        assert_eq!((seal.tail.value(), seal.epoch), (tail, Epoch::new(2)));
+        let following: Ring<_, K> = Ring::attach(pool.join(seal.successor).unwrap()).unwrap();
+        let mut crossed = reader.cross(&following).unwrap();
+        assert_eq!(drained(&mut crossed), (tail + 10, false));
+        written += tail;
+        drop(reader);
+        drop(old);
+        pool.sweep();
+        assert!(!place.lease(id).exists(), "nobody has it any more");
+    }
+    assert!(written > 0);
+    println!("{keep}: {rounds} rounds, {written} records before the ends");
+}
+
+#[test]
+fn a_stopped_writer_of_a_retaining_log_is_taken_over() {
+    stopped_and_taken_over::<Retain>("retain", 6 * scale());
+}
+
+#[test]
+fn a_stopped_writer_of_an_overwriting_log_is_taken_over() {
+    stopped_and_taken_over::<Overwrite>("overwrite", 6 * scale());
+}
+
+#[test]
+fn who_supersedes_later_is_higher_and_the_superseded_still_read() {
+    let place = Place::new("superseding");
+    let (clock, pool) = place.with_clock();
+    let shape = RingConfig::new(8, 256).with_readers(2).with_takeover();
+    let lease = pool.acquire(shape.lease_bytes().unwrap(), ms(100)).unwrap();
+    let id = lease.id();
+    let ring: Ring<_> = Ring::format(lease, shape).unwrap();
+    let mut writer = Writer::claim(&ring).unwrap();
+    writer.write(b"one").unwrap();
+    let held = Reader::join(&ring, "held", Start::Earliest).unwrap();
+    // Its time is over, and nobody has renewed it: who comes now may end the log all the same.
+    clock.advance(ms(100));
+    assert_eq!(pool.join(id).map(|_| ()), Err(LeaseError::Expired));
+    let first = pool.supersede(id, ms(1000)).unwrap();
+    assert_eq!((first.epoch(), first.check()), (Epoch::new(2), Ok(())));
+    assert_eq!(writer.write(b"two"), Err(WriteError::Lease(LeaseError::Fenced)));
+    let second = pool.supersede(id, ms(1000)).unwrap();
+    assert_eq!((second.epoch(), second.check()), (Epoch::new(3), Ok(())));
+    assert_eq!(first.check(), Err(LeaseError::Fenced));
+    // The holder lives, and its reader's place is its own.
+    assert!(!second.is_gone(ring.lease().token()));
+    let sealer: Ring<_> = Ring::attach(second).unwrap();
+    assert_eq!(sealer.park_dead(), 0);
+    assert_eq!(Reader::join(&sealer, "held", Start::Resume).map(drop), Err(JoinError::Claimed));
+    let late: Ring<_> = Ring::attach(pool.join(id).unwrap()).unwrap();
+    let error = Ring::<_>::attach(first).map(drop);
+    assert_eq!(error, Err(fabric_mq::AttachError::Lease(LeaseError::Fenced)));
+    let lease = pool.acquire_behind(sealer.lease(), shape.lease_bytes().unwrap(), ms(1000)).unwrap();
+    let new = sealer.take_over(lease, shape, Ticks::ZERO).unwrap();
+    assert_eq!((new.head().value(), new.epoch()), (1, Epoch::new(3)));
+    let mut reader = Reader::join(&late, "late", Start::Earliest).unwrap();
+    let mut buffer = [0; 8];
+    assert_eq!(reader.copy_next(&mut buffer).unwrap().unwrap().len(), 3);
+    assert_eq!(reader.copy_next(&mut buffer), Err(ReadError::Sealed));
+    drop((held, reader, writer));
+    drop((late, sealer));
+    // Its holder is gone by now, so somebody may hold the lease again. The log is ended all the same.
+    drop(ring);
+    let after = pool.attach(id).unwrap();
+    assert_eq!(after.epoch(), Epoch::new(4));
+    let after: Ring<_> = Ring::attach(after).unwrap();
+    assert_eq!(Writer::claim(&after).map(drop), Err(WriteError::Sealed));
+    drop(after);
+    for end in [LeaseError::Released, LeaseError::Unknown] {
+        let error = pool.supersede(id, HOUR).map(|_| ());
+        assert!([Err(end), Err(LeaseError::Unknown)].contains(&error), "{error:?}");
+    }
+    assert_eq!(pool.revoke(new.lease().id()), Ok(()));
+    assert_eq!(pool.supersede(new.lease().id(), HOUR).map(|_| ()), Err(LeaseError::Revoked));
 }
 
 // ---- what the dead leave

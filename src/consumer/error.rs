@@ -116,6 +116,7 @@ impl PollError {
             ReadError::Buffer { needed } => Self::Scratch { partition, needed },
             ReadError::Corrupt(damage) => Self::Corrupt { partition, damage },
             ReadError::Lease(error) => Self::Lease { partition, error },
+            ReadError::Sealed => Self::Lease { partition, error: LeaseError::Fenced },
             ReadError::Overrun { lost } => Self::Lagging { partition, lost },
         }
     }

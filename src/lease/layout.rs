@@ -25,19 +25,20 @@
 //!   +--------+---------+---------+---------+--------+--------+--------+--------+---------+
 //!   24       28        32                  48                 56        60        64    128
 //!   +--------+---------+-------------------+------------------+---------+---------+------+
-//!   | epoch  | number  | lease id          | formatted at     | zero    | CRC-32C | bell |
-//!   | u32    | u32     | u128              | u64, ms          | u32     | of 0-60 |      |
+//!   | epoch  | number  | lease id          | formatted at     | zero    | CRC-32C | bell,|
+//!   | u32    | u32     | u128              | u64, ms          | u32     | of 0-60 | seal |
 //!   +--------+---------+-------------------+------------------+---------+---------+------+
 //! ```
 //! `magic` is `89 46 4D 51 0D 0A 1A 0A` and is stored last: a lease whose formatting was cut off is not a ring.
-//! `needed` lists features a reader must know; this version knows none. `keep` is 0 for retain, 1 for overwrite.
+//! `needed` lists features that whoever opens the ring must know: 1, that its log can be ended (see below). There are no
+//! others. `keep` is 0 for retain, 1 for overwrite.
 //! `epoch` is the lease's when it was formatted; `number` is the partition's in its topic.
 //!
 //! ## Bell (offset 64, in the superblock's block): written by readers that sleep, and by whoever wakes them
 //! ```text
 //!   64       68        72    128
 //!   +--------+---------+------+
-//!   | rings  | waiting | zero |
+//!   | rings  | waiting | seal |
 //!   | u32    | u32     |      |
 //!   +--------+---------+------+
 //! ```
@@ -47,7 +48,26 @@
 //!
 //! The one place that several parties write: not in a block of the writer's or of a reader's, since a party whose caches are
 //! not those of the others would write the rest of such a block back with it, old as it knows it. Here the rest is the same for
-//! ever. And a writer whose readers never sleep has the line to read, and nobody takes it away.
+//! ever (but for the seal, which is only there where all parties' caches are one). And a writer whose readers never sleep has the line to read, and nobody takes it away.
+//! ## Seal (offset 72, in the superblock's block): written once, in a ring whose `needed` has 1
+//! ```text
+//!   72         76         84         92              124        128
+//!   +----------+----------+----------+---------------+----------+
+//!   | control  | epoch    | tail     | successor     | CRC      |
+//!   | u32      | 2 words  | 2 words  | 8 words       | 1 word   |
+//!   +----------+----------+----------+---------------+----------+
+//! ```
+//! A log is ended by the slot of the next offset t, whose stamp is exchanged for `t` with its highest bit turned over: once,
+//! by compare-and-swap, as each record of such a ring is committed too. So either the record t is in the log, or the end
+//! is; a writer that goes on later finds out which. No reader passes that stamp. So that the slot holds no record that
+//! is still needed, such a ring keeps at most N - 1.
+//!
+//! The seal says who ended it and in which lease the log goes on. Each word has 16 bits of it (the lowest first) in its
+//! lower half, and in the upper half the number of the attempt that wrote it. Words are only ever exchanged, by
+//! compare-and-swap, for those of a later attempt. `control` has the state in its lower half: 0 none, `3C5A` being
+//! written, `C3A5` closed; an attempt starts by being counted there, and closes only if none has started since. Closed,
+//! nothing changes any more. `epoch`: the sealer's. `tail`: the low half of t. `successor`: a lease id. `CRC`: the lower half
+//! of the CRC-32C of the 12 words before it, upper halves zero.
 //!
 //! ## Writer, bounds (offset 128): written rarely, read by every reader
 //! ```text
@@ -140,6 +160,23 @@ pub(crate) mod bounds {
     pub(crate) const GATE: usize = 6;
 }
 
+/// Words of the superblock's block that are the seal's.
+pub(crate) mod seal {
+    pub(crate) const CONTROL: usize = 18;
+    pub(crate) const EPOCH: usize = 19;
+    pub(crate) const WORDS: usize = 13;
+
+    pub(crate) const OPEN: u16 = 0x3c5a;
+    pub(crate) const CLOSED: u16 = 0xc3a5;
+}
+
+/// The word of the superblock that lists features.
+pub(crate) const NEEDED: usize = 3;
+/// The feature of a ring whose log can be ended under a living writer.
+pub(crate) const TAKEOVER: u32 = 1;
+/// What tells the stamp that ends the log from all others of its slot.
+pub(crate) const END: u32 = 1 << 31;
+
 /// Words of the hints block.
 pub(crate) mod hints {
     pub(crate) const TAIL: usize = 0;
@@ -200,4 +237,7 @@ const _: () = {
     assert!(reader::NAME + reader::NAME_WORDS == reader::HIGH && reader::OWNER * 4 + 4 <= BLOCK);
     assert!(BELL_AT == 64 && BELL_BYTES == 64 && bell::WAITING * 4 == 68);
     assert!(bounds::GATE * 4 + 4 == 28 && hints::REFUSED * 4 + 16 == 32);
+    assert!(seal::EPOCH == seal::CONTROL + 1 && (seal::EPOCH + seal::WORDS) * 4 == BLOCK);
+    // No offset that a slot can hold looks like the end of another.
+    assert!(1 << *SLOTS_LOG2.end() < END);
 };

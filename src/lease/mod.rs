@@ -22,6 +22,7 @@ pub mod remote;
 mod renewer;
 #[cfg(feature = "std")]
 mod renewing;
+pub(crate) mod seal;
 #[cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
 mod shared;
 pub(crate) mod superblock;
@@ -139,6 +140,8 @@ pub enum Role {
     Peer,
     /// Nothing: it reads.
     Reader,
+    /// End the log for a successor in another lease. It cannot write.
+    Sealer,
     /// Take it, also if a writer of a lower epoch left it taken. The lease vouches that whoever wrote under a lower epoch
     /// is gone, and that nobody else is a writer under this one.
     Writer,
@@ -156,6 +159,11 @@ pub enum Role {
 pub unsafe trait Lease {
     /// How far others that reach the bytes are trusted.
     type Trust: Trust;
+
+    /// Whether a log in such a lease can be ended under a living writer, for a successor in another lease
+    /// ([`Ring::take_over`](crate::ring::Ring::take_over)): compare-and-swap on its words holds between all parties that
+    /// reach them. Where it is `false`, nothing of that is compiled in.
+    const SEALABLE: bool = false;
 
     /// Where the bytes are.
     fn base(&self) -> NonNull<u8>;

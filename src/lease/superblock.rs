@@ -21,6 +21,7 @@ const HEADER: u16 = 128;
 /// A checked superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Superblock {
+    pub(crate) needed: u32,
     pub(crate) keep: u8,
     pub(crate) slots_log2: u8,
     pub(crate) units_log2: u8,
@@ -63,7 +64,8 @@ impl Superblock {
     }
 
     /// Writes all but the magic to a block of zeros; with that, the lease becomes a ring.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "where the shape is known the words are, and their sum")]
     pub(crate) fn store(&self, block: Block) {
         let put = |index, word| block.word(index).store(word, Ordering::Relaxed);
         let lease = self.lease.value();
@@ -71,6 +73,9 @@ impl Superblock {
         let ([l0, l1], [l2, l3]) = (halves(lease as u64), halves((lease >> 64) as u64));
         let [t0, t1] = halves(self.formatted_at.as_millis());
         put(2, u32::from(VERSION) | (u32::from(HEADER) << 16));
+        if self.needed != 0 {
+            put(layout::NEEDED, self.needed);
+        }
         put(4, u32::from_le_bytes([self.keep, self.slots_log2, self.units_log2, self.readers]));
         put(5, self.max_lag);
         put(6, self.epoch.value());
@@ -97,8 +102,8 @@ impl Superblock {
         block.word(0).store(0, Ordering::Release);
     }
 
-    /// Reads each word once and checks the copy.
-    pub(crate) fn load(block: Block) -> Result<Self, AttachError> {
+    /// Reads each word once and checks the copy. `known` are the features that the caller knows.
+    pub(crate) fn load(block: Block, known: u32) -> Result<Self, AttachError> {
         let mut words = [0; CRC + 1];
         for (index, word) in words.iter_mut().enumerate() {
             // SYNC(format)
@@ -117,12 +122,13 @@ impl Superblock {
         if crc != !said.into_iter().fold(u32::MAX, feed) {
             return Err(AttachError::Corrupt(crate::error::Corrupt::new(crate::error::Check::SuperblockCrc, 0)));
         }
-        if needed != 0 {
+        if needed & !known != 0 {
             return Err(AttachError::Features { needed });
         }
         let [keep, slots_log2, units_log2, readers] = shape.to_le_bytes();
         let lease = (u128::from(whole([l2, l3])) << 64) | u128::from(whole([l0, l1]));
         let found = Self {
+            needed,
             keep,
             slots_log2,
             units_log2,

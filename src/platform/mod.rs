@@ -35,7 +35,8 @@ use atomic::{AtomicU32, Ordering};
 /// Moves `word` from `from` to `to`, or leaves it and answers `false`.
 ///
 /// This is the only read-modify-write on leased memory. It is used for rare events (a writer or a reader takes its
-/// place), never per record. Where the processor has no compare-and-swap it masks interrupts.
+/// place), and per record only where the log can be ended under a living writer (`Lease::SEALABLE`). Where the processor
+/// has no compare-and-swap it masks interrupts.
 #[cfg(any(loom, target_has_atomic = "32"))]
 pub(crate) fn claim(word: &AtomicU32, from: u32, to: u32) -> bool {
     word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "raw views of leased memory")]
 
 use super::atomic::{AtomicU32, Ordering};
+use super::claim;
 use core::ptr::NonNull;
 
 /// Bytes of a slot.
@@ -195,6 +196,14 @@ impl Slot {
         extent.store(entry.extent.0, Ordering::Relaxed);
         position.store(entry.position, Ordering::Relaxed);
         check.store(entry.check, Ordering::Relaxed);
+    }
+
+    /// Moves the commit word from `from` to `stamp`, or leaves it and answers `false`: where several may.
+    #[inline]
+    pub(crate) fn exchange(self, from: u32, stamp: u32) -> bool {
+        let [first, ..] = self.words();
+        // SYNC(commit): releases as `store` does.
+        claim(first, from, stamp)
     }
 
     /// Rewrites the commit word. One party writes the slot.

@@ -121,7 +121,7 @@ impl<'w, P: RingRef> Batch<'w, P> {
     /// Commits all records at once, and answers how many they are.
     ///
     /// # Errors
-    /// [`WriteError::Lease`] if the lease has ended: nothing of the batch is visible.
+    /// [`WriteError::Lease`] if the lease has ended, [`WriteError::Sealed`] if the log has: nothing of the batch is visible.
     pub fn publish(mut self) -> Result<usize, WriteError> {
         let len = self.len();
         let (core, ring) = self.writer.parts();
@@ -129,7 +129,11 @@ impl<'w, P: RingRef> Batch<'w, P> {
         ring.lease.check()?;
         if len != 0 {
             ring.lease.fence();
-            core.slot(self.first).commit(low(self.first));
+            if <P::Lease as Lease>::SEALABLE && ring.view.takeover() {
+                ring.view.commit_or_end(self.first, None)?;
+            } else {
+                core.slot(self.first).commit(low(self.first));
+            }
             ring.lease.clean(ring.view.slot_at(self.first), WORD);
             ring.view.note_tail(&ring.lease, core.next);
             let known = ring.lease.complete();
@@ -150,7 +154,12 @@ fn add<L: Lease, K: Keep>(core: &mut Core, ring: &Ring<L, K>, spot: Spot, tag: u
     let slot = core.slot(offset);
     if offset == first {
         crate::platform::cold();
-        slot.store_as(entry, core.slots.stale(low(offset)));
+        if L::SEALABLE && ring.view.takeover() {
+            // Its commit word may become the log's end at any time, and is only ever exchanged.
+            slot.fill(entry);
+        } else {
+            slot.store_as(entry, core.slots.stale(low(offset)));
+        }
     } else {
         slot.store(entry);
     }
@@ -180,7 +189,9 @@ fn take_back<P: RingRef>(writer: &mut Writer<P>) {
     // Memory that others reach may have another writer by now; the missing stamp of the first record hides the rest.
     let ours = <P::Lease as Lease>::Trust::EXCLUSIVE || ring.lease.check().is_ok();
     let mut at = core.next;
-    while ours && at > first {
+    // Where the log can be ended, the first one's was never stored, and is not ours to store.
+    let last = first.wrapping_add(u64::from(<P::Lease as Lease>::SEALABLE && ring.view.takeover()));
+    while ours && at > last {
         at = at.wrapping_sub(1);
         core.slot(at).commit(ring.view.stale(at));
         ring.lease.clean(ring.view.slot_at(at), WORD);

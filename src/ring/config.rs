@@ -55,13 +55,16 @@ pub struct RingConfig {
     pub max_lag: u32,
     /// The partition number to note in the ring.
     pub number: u32,
+    /// Whether the log can be ended under a living writer, to go on in another lease: see
+    /// [`Ring::take_over`](super::Ring::take_over). Such a ring takes one record less, and each commit a compare-and-swap.
+    pub takeover: bool,
 }
 
 impl RingConfig {
     /// A ring of `slots` records and `bytes` payload bytes for one reader.
     #[must_use]
     pub const fn new(slots: u32, bytes: u32) -> Self {
-        Self { slots, bytes, readers: 1, max_lag: 0, number: 0 }
+        Self { slots, bytes, readers: 1, max_lag: 0, number: 0, takeover: false }
     }
 
     /// Room for `readers` registered readers.
@@ -80,6 +83,13 @@ impl RingConfig {
     #[must_use]
     pub const fn with_number(self, number: u32) -> Self {
         Self { number, ..self }
+    }
+
+    /// Makes a ring whose log can be ended under a living writer, on leases for which that is possible
+    /// ([`Lease::SEALABLE`](crate::lease::Lease::SEALABLE)).
+    #[must_use]
+    pub const fn with_takeover(self) -> Self {
+        Self { takeover: true, ..self }
     }
 
     /// How many bytes such a ring needs.

@@ -14,7 +14,7 @@ impl<P: RingRef> Reader<P> {
     /// [`ReadError::Overrun`] if records were overwritten before this reader came to them: it says exactly how many, and
     /// the reader goes on at the oldest one left. [`ReadError::Buffer`] if the buffer is too small; the record is still
     /// there. [`ReadError::Corrupt`] if its slot is damaged. [`ReadError::Lease`] if there is no further record and
-    /// the lease has ended.
+    /// the lease has ended; [`ReadError::Sealed`] if the log is ended here, and goes on in another one.
     ///
     /// ```
     /// use fabric_mq::lease::SliceLease;
@@ -103,6 +103,9 @@ impl<P: RingRef> Reader<P> {
     #[inline(never)]
     fn no_record(&mut self, stamp: u32) -> Result<(), ReadError> {
         self.check_overrun()?;
+        if <P::Lease as Lease>::SEALABLE && self.view.is_end(self.next, stamp) {
+            return self.at_end();
+        }
         self.ring.ring().lease.check()?;
         self.release();
         if stamp == self.view.stale(self.next) {

@@ -1,9 +1,10 @@
 //! Making a ring of a lease, and finding the ring in one.
 
 use super::config::Geometry;
+use super::recover::low;
 use super::{Keep, Ring, RingConfig, View};
 use crate::error::{AttachError, Check, ConfigError, Corrupt, LeaseError};
-use crate::lease::layout::{BOUNDS_AT, MAGIC, Plan, READERS_AT, SUPERBLOCK_AT, bounds, hints, reader};
+use crate::lease::layout::{BOUNDS_AT, MAGIC, Plan, READERS_AT, SUPERBLOCK_AT, TAKEOVER, bounds, hints, reader};
 use crate::lease::superblock::Superblock;
 use crate::lease::{Lease, Role, Trust};
 use crate::platform::atomic::{Ordering, fence};
@@ -52,8 +53,21 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     /// # Errors
     /// As [`format`](Self::format).
     pub fn format_at(lease: L, config: RingConfig, now: Ticks) -> Result<Self, ConfigError> {
+        Self::format_from::<false>(lease, config, now, 0)
+    }
+
+    /// The same for a log whose first record has the offset `first`, if it is `BEHIND` another one: who never makes such a log
+    /// does not carry what that takes.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "two callers, of which most programs have one")]
+    pub(super) fn format_from<const BEHIND: bool>(
+        lease: L,
+        config: RingConfig,
+        now: Ticks,
+        first: u64,
+    ) -> Result<Self, ConfigError> {
         let (geometry, plan) = config.check()?;
-        if lease.role() == Role::Reader {
+        if matches!(lease.role(), Role::Reader | Role::Sealer) || (config.takeover && !L::SEALABLE) {
             return Err(ConfigError::Lease(LeaseError::Unsupported));
         }
         if plan.end > lease.len() {
@@ -69,12 +83,13 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         fence(Ordering::Release);
         lease.clean(SUPERBLOCK_AT, BLOCK);
         lease.fence();
-        view.clear();
+        view.clear::<BEHIND>(first);
         view.bounds().word(bounds::EPOCH).store(lease.epoch().value(), Ordering::Relaxed);
         lease.clean(BOUNDS_AT, plan.bytes_at.saturating_sub(BOUNDS_AT));
         lease.fence();
         let (slots_log2, units_log2) = geometry.log2();
         let superblock = Superblock {
+            needed: if L::SEALABLE && config.takeover { TAKEOVER } else { 0 },
             keep: u8::from(K::OVERWRITE),
             slots_log2,
             units_log2,
@@ -142,7 +157,7 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         lease.invalidate(SUPERBLOCK_AT, BLOCK);
         // A superblock that could not be fetched is none.
         lease.check()?;
-        let found = Superblock::load(block)?;
+        let found = Superblock::load(block, if L::SEALABLE { TAKEOVER } else { 0 })?;
         if (found.keep == 1) != K::OVERWRITE {
             return Err(AttachError::Keep);
         }
@@ -171,8 +186,8 @@ impl<L: Lease, K: Keep> Ring<L, K> {
 }
 
 impl View {
-    /// Sets the control area and the slots of an empty log.
-    fn clear(&self) {
+    /// Sets the control area and the slots of an empty log that begins at `first`, or at 0.
+    fn clear<const BEHIND: bool>(&self, first: u64) {
         for block in self.control.all() {
             for word in 0..BLOCK / 4 {
                 block.word(word).store(0, Ordering::Relaxed);
@@ -181,12 +196,17 @@ impl View {
         for place in self.control.places() {
             place.word(reader::GUARD).store(u32::MAX, Ordering::Relaxed);
         }
-        self.bounds().cursor(bounds::HEAD).start();
-        self.hints().cursor(hints::TAIL).start();
+        if BEHIND {
+            self.bounds().cursor(bounds::HEAD).reset(first);
+            self.hints().cursor(hints::TAIL).reset(first);
+        } else {
+            self.bounds().cursor(bounds::HEAD).start();
+            self.hints().cursor(hints::TAIL).start();
+        }
         self.hints().cursor(hints::REFUSED).start();
-        for offset in 0..self.slots.count() {
-            let stale = self.stale(u64::from(offset));
-            self.slots.at(offset).store(Entry::new(stale, 0, 0, 0));
+        for distance in 0..self.slots.count() {
+            let offset = if BEHIND { low(first).wrapping_add(distance) } else { distance };
+            self.slots.at(offset).store(Entry::new(self.slots.stale(offset), 0, 0, 0));
         }
     }
 }

@@ -94,6 +94,16 @@ impl View {
         Ok(Room { slots, units })
     }
 
+    /// The same on a lease of this kind: where the log can be ended, the slot that the end goes to stays free.
+    #[inline]
+    fn room_on<L: Lease>(&self, oldest: u64, stand: Stand) -> Result<Room, Corrupt> {
+        if !L::SEALABLE {
+            return self.room(oldest, stand);
+        }
+        let room = self.room(oldest, stand)?;
+        Ok(Room { slots: room.slots.saturating_sub(u32::from(self.takeover())), ..room })
+    }
+
     pub(crate) fn note_tail<L: Lease>(&self, lease: &L, committed: u64) {
         lease.fence();
         self.hints().cursor(hints::TAIL).store(committed);
@@ -165,7 +175,7 @@ impl View {
             }
             self.set_gate(lease, 0);
         }
-        self.room(to, stand).map(|room| (room, to))
+        self.room_on::<L>(to, stand).map(|room| (room, to))
     }
 
     /// Makes room for `units` in an overwriting ring by giving up its oldest records: an eighth of its slots or of its bytes,
@@ -187,7 +197,7 @@ impl View {
                 self.lowest(lease, head, stand.committed).map_or(stand.committed, |lowest| lowest.max(waited))
             }
         };
-        let mut room = self.room(head, stand)?;
+        let mut room = self.room_on::<L>(head, stand)?;
         let mut to = head;
         if !room.has(units) && head < limit {
             // Found by halving: an offset further on never leaves less room, and a walk over an eighth of a large ring would
@@ -199,12 +209,12 @@ impl View {
                 if given <= short || given >= enough {
                     given = short.wrapping_add(enough.wrapping_sub(short) / 2);
                 }
-                let seen = self.room(head.wrapping_add(u64::from(given)), stand)?;
+                let seen = self.room_on::<L>(head.wrapping_add(u64::from(given)), stand)?;
                 let eighth = given >= slot_goal || seen.units.saturating_sub(room.units) >= unit_goal;
                 *(if eighth && seen.has(units) { &mut enough } else { &mut short }) = given;
             }
             to = head.wrapping_add(u64::from(enough));
-            room = self.room(to, stand)?;
+            room = self.room_on::<L>(to, stand)?;
         }
         if !room.has(units) {
             // Nothing is given up for a record that cannot be written all the same.

@@ -63,7 +63,7 @@ where
     /// Commits the first `len` bytes (at most those reserved) as a record.
     ///
     /// # Errors
-    /// [`WriteError::Lease`] if the lease has ended since: nothing is visible. [`WriteError::TooLarge`] if more than was
+    /// [`WriteError::Lease`] if the lease has ended since, [`WriteError::Sealed`] if the log has: nothing is visible. [`WriteError::TooLarge`] if more than was
     /// reserved.
     pub fn commit(self, len: usize) -> Result<Offset, WriteError> {
         self.commit_tagged(0, len)
@@ -86,6 +86,9 @@ where
         ring.lease.check()?;
         ring.view.clean_bytes(&ring.lease, spot.start, short);
         core.edge = spot.edge;
+        if <P::Lease as Lease>::SEALABLE && ring.view.takeover() {
+            return core.publish_or_end(ring, spot, tag);
+        }
         ring.complete(core.publish(ring, spot, tag))
     }
 }

@@ -55,7 +55,7 @@ fn parked_at(block: Block, tail: u64) -> u64 {
     if whole <= tail { whole } else { widen(half, tail) }
 }
 
-fn name_of(block: Block) -> Option<Name> {
+pub(super) fn name_of(block: Block) -> Option<Name> {
     let len = block.word(reader::NAME_LEN).load(Ordering::Acquire) as usize;
     let mut bytes = [0; reader::NAME_WORDS * 4];
     for (index, four) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
@@ -81,7 +81,7 @@ fn is_named(block: Block, name: &[u8]) -> bool {
 }
 
 /// Gives a place its name, which is a checked one.
-fn put_name(block: Block, name: &[u8]) {
+pub(super) fn put_name(block: Block, name: &[u8]) {
     for index in 0..reader::NAME_WORDS {
         block.word(reader::NAME.wrapping_add(index)).store(word_of(name, index), Ordering::Relaxed);
     }

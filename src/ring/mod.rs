@@ -26,6 +26,13 @@
 //! - A thread, in the writer's process or in another one: [`Reader::wait_next`], [`Writer::wake_readers`].
 //! - An `async` task, on any executor: [`AsyncReader`], and a [`Bell`] that the writer rings.
 //!
+//! # When a writer neither dies nor goes on
+//! A writer that is only stopped cannot be told from a slow one, and may store a record at any time later. Where the lease
+//! allows it and the ring was made for it ([`RingConfig::with_takeover`]), somebody else can **seal** the log:
+//! [`Ring::take_over`] ends it behind the last committed record, and goes on in another lease at the next offset. Whatever
+//! the old writer does afterwards is refused to it, and seen by nobody; what it was told `Ok` for is in the log. Readers
+//! read up to the seal and [`cross`](Reader::cross).
+//!
 //! # Costs
 //! No call allocates. `write`, `next` and `copy_next` are wait-free but for copying the payload; every 1/8 of the ring or
 //! so, `write` also looks at the readers' progress (at most 64 words). `seek` is O(1). Joining and attaching walk at most
@@ -57,6 +64,7 @@ mod join;
 mod reader;
 mod record;
 mod recover;
+mod seal;
 mod shared;
 mod task;
 mod wait;
@@ -71,6 +79,7 @@ pub use grant::Grant;
 pub use join::{ReaderInfo, Start};
 pub use reader::Reader;
 pub use record::{Copied, RecordRef};
+pub use seal::Seal;
 pub use shared::SharedWriter;
 pub use task::{AsyncReader, Ready};
 pub use wait::Deadline;
@@ -274,7 +283,8 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         self.view.geometry.max_record()
     }
 
-    /// How many records fit at the same time, if their bytes do.
+    /// How many records fit at the same time, if their bytes do; one less if its log can be ended (see
+    /// [`RingConfig::takeover`]).
     #[must_use]
     pub const fn slots(&self) -> u32 {
         self.view.geometry.slots()

@@ -126,7 +126,8 @@ where
     /// # Errors
     /// [`ReadError::Corrupt`] if the record's slot is damaged: the reader stays before it, and may
     /// [`seek`](Self::seek) behind it. [`ReadError::Lease`] if there is no further record and the lease has ended: what
-    /// was committed before is still read.
+    /// was committed before is still read. [`ReadError::Sealed`] if the log is ended here, and goes on in another lease:
+    /// see [`Ring::seal`](super::Ring::seal) and [`cross`](Self::cross).
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "keeps the record in registers")]
     #[allow(clippy::should_implement_trait, reason = "lends from the reader, which Iterator cannot")]
@@ -237,9 +238,10 @@ where
             view.release(lease, block, last);
         }
         lease.reached()?;
+        #[allow(clippy::cast_possible_truncation, reason = "at most max")]
         match broken {
+            Some(error) if <P::Lease as Lease>::SEALABLE => self.broken_off(error, last.wrapping_sub(first) as usize),
             Some(error) => Err(error.into()),
-            #[allow(clippy::cast_possible_truncation, reason = "at most max")]
             None => Ok(last.wrapping_sub(first) as usize),
         }
     }
@@ -258,6 +260,9 @@ where
     #[cold]
     #[inline(never)]
     fn not_yet(&mut self, stamp: u32) -> Result<(), ReadError> {
+        if <P::Lease as Lease>::SEALABLE && self.view.is_end(self.next, stamp) {
+            return self.at_end();
+        }
         self.ring.ring().lease.check()?;
         self.release();
         if stamp == self.view.stale(self.next) {

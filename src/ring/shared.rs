@@ -14,10 +14,11 @@ use super::writer::{give_back, length, take_place};
 use super::{Keep, Ring, RingRef, View};
 use crate::error::WriteError;
 use crate::lease::Lease;
-use crate::platform::atomic::{Ordering, fence};
+use crate::lease::layout::END;
+use crate::platform::atomic::{AtomicU32, Ordering, fence};
 use crate::platform::cursor::Counter;
 use crate::platform::lock::Turn;
-use crate::platform::memory::Entry;
+use crate::platform::memory::{Entry, SLOT};
 use crate::platform::pair::Pair;
 use crate::platform::relax;
 use crate::types::Offset;
@@ -52,6 +53,8 @@ pub struct SharedWriter<P: RingRef> {
     limit: Pair,
     /// No room before this offset is known to be needed. In the process, since the one in the lease may be anybody's.
     head: Counter,
+    /// Everything before this offset (its low half) is committed. Moved only where the log can be ended.
+    run: AtomicU32,
     /// Held while the limit is moved.
     mover: Turn,
     ring: P,
@@ -72,6 +75,7 @@ impl<P: RingRef> SharedWriter<P> {
             claims: Pair::new((low(core.next), core.position)),
             limit: Pair::new((low(core.next), core.position)),
             head,
+            run: AtomicU32::new(low(core.next)),
             mover: Turn::new(),
             ring,
         })
@@ -99,6 +103,10 @@ impl<P: RingRef> SharedWriter<P> {
     /// # Errors
     /// As [`Writer::write`](super::Writer::write). An overwriting ring may also be [`WriteError::Full`] for the moment in
     /// which another producer, a whole lap behind, has claimed the oldest slot and not committed it.
+    ///
+    /// Where the log can be ended under a living writer ([`RingConfig::takeover`](super::RingConfig::takeover)) a record is
+    /// answered for only once those before it are committed; this waits for them, and answers
+    /// [`WriteError::Indeterminate`] if some producer does not get on for long.
     pub fn write(&self, payload: &[u8]) -> Result<Offset, WriteError> {
         self.write_tagged(0, payload)
     }
@@ -147,10 +155,55 @@ impl<P: RingRef> SharedWriter<P> {
         };
         let (half, _) = now;
         self.fill(lease, start, parts, len);
+        if P::Lease::SEALABLE && self.view.takeover() {
+            return self.commit_in_turn(lease, half, Entry::new(half, len, start, tag));
+        }
         let slot = self.view.slots.at(half);
         self.view.commit(lease, slot, u64::from(half), Entry::new(half, len, start, tag));
         let offset = self.whole(half);
         self.ring.ring().complete(Offset::new(offset))
+    }
+
+    /// Commits where the log may be ended before it: a record counts once all those before it do.
+    fn commit_in_turn(&self, lease: &P::Lease, half: u32, entry: Entry) -> Result<Offset, WriteError> {
+        let offset = self.whole(half);
+        self.view.commit_or_end(offset, Some(entry))?;
+        lease.clean(self.view.slot_at(offset), SLOT);
+        let mut at = self.run.load(Ordering::Acquire);
+        let mut step = 0;
+        while !within(half, at) {
+            lease.invalidate(self.view.slot_at(u64::from(at)), SLOT);
+            // SYNC(commit)
+            let stamp = self.view.slots.at(at).stamp();
+            let (passed, ended) = (stamp == at || self.is_lapped(stamp, at), stamp == at ^ END);
+            if ended {
+                return Err(WriteError::Sealed);
+            }
+            if passed {
+                at = at.wrapping_add(1);
+                continue;
+            }
+            if step >= PATIENCE {
+                return Err(WriteError::Indeterminate { offset: Offset::new(offset) });
+            }
+            relax(step);
+            step = step.wrapping_add(1);
+            let run = self.run.load(Ordering::Acquire);
+            at = if within(at, run) { run } else { at };
+        }
+        // Of two that store at once the lower may come last: then the next one walks further.
+        self.run.store(at, Ordering::Release);
+        Ok(Offset::new(offset))
+    }
+
+    /// Whether a slot has been used again since it held the offset `at`, which was committed then.
+    fn is_lapped(&self, stamp: u32, at: u32) -> bool {
+        let is_later = |stamp: u32| {
+            let apart = stamp.wrapping_sub(at);
+            // Far less than half of all numbers, where stamps of earlier laps would be taken for later ends.
+            (1..END >> 1).contains(&apart) && apart & self.view.slots.count().wrapping_sub(1) == 0
+        };
+        is_later(stamp) || is_later(stamp ^ END)
     }
 
     #[inline(always)]
@@ -256,6 +309,9 @@ impl<P: RingRef> SharedWriter<P> {
     }
 }
 
+/// How often a producer looks whether those before it have committed: a third of a second or more, with threads.
+const PATIENCE: u32 = 1 << 13;
+
 enum Outcome {
     Moved,
     Full,
@@ -279,7 +335,11 @@ fn fits(end: u32, limit: u32) -> bool {
 impl<P: RingRef> Drop for SharedWriter<P> {
     fn drop(&mut self) {
         // No claim is under way: each of them borrows this value.
-        let next = self.next_offset().value();
+        let mut next = self.next_offset().value();
+        if P::Lease::SEALABLE && self.view.takeover() {
+            // Some claims may have found that the log is ended.
+            next = self.committed(self.head.load(), next);
+        }
         give_back(self.ring.ring(), next);
     }
 }

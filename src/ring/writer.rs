@@ -3,12 +3,12 @@
 use super::config::{place, units_of};
 use super::gate::{Room, Stand};
 use super::recover::low;
-use super::{Batch, Keep, Ring, RingRef};
+use super::{Batch, Keep, Ring, RingRef, View};
 use crate::error::{LeaseError, WriteError};
 use crate::lease::layout::bounds;
 use crate::lease::{Lease, Role, Trust};
 use crate::platform::STRAIGHT;
-use crate::platform::memory::{Bytes, Entry, Slot, Slots, UNIT};
+use crate::platform::memory::{Bytes, Entry, SLOT, Slot, Slots, UNIT};
 use crate::types::Offset;
 
 /// The one writer of a ring. May be moved to another thread or core, or into an interrupt handler.
@@ -73,7 +73,7 @@ impl<P: RingRef> Writer<P> {
     ///
     /// # Errors
     /// [`WriteError::Claimed`] while there is another writer; [`WriteError::Corrupt`] if the end of the log is damaged;
-    /// [`WriteError::Lease`] if the lease has ended.
+    /// [`WriteError::Lease`] if the lease has ended; [`WriteError::Sealed`] if the log has, and goes on elsewhere.
     pub fn claim(ring: P) -> Result<Self, WriteError> {
         let inner = ring.ring();
         let core = take_place(inner)?;
@@ -102,7 +102,7 @@ impl<P: RingRef> Writer<P> {
     /// # Errors
     /// [`WriteError::Full`] if a retaining ring has no room until a reader releases some (also counted: see
     /// [`Ring::refused`]); [`WriteError::TooLarge`] if no ring of this size can take it; [`WriteError::Lease`] if the lease
-    /// has ended. Nothing is visible of a record that was refused.
+    /// has ended, [`WriteError::Sealed`] if the log has. Nothing is visible of a record that was refused.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "keeps the state in registers, and the length is often known")]
     pub fn write(&mut self, payload: &[u8]) -> Result<Offset, WriteError> {
@@ -130,6 +130,9 @@ impl<P: RingRef> Writer<P> {
         if !STRAIGHT {
             self.core.edge = spot.edge;
         }
+        if <P::Lease as Lease>::SEALABLE && ring.view.takeover() {
+            return self.core.publish_or_end(ring, spot, tag);
+        }
         ring.complete(self.core.publish(ring, spot, tag))
     }
 
@@ -144,6 +147,9 @@ impl<P: RingRef> Writer<P> {
         // The single checked step, as above.
         ring.lease.check()?;
         self.core.edge = spot.edge;
+        if <P::Lease as Lease>::SEALABLE && ring.view.takeover() {
+            return self.core.publish_or_end(ring, spot, tag);
+        }
         ring.complete(self.core.publish(ring, spot, tag))
     }
 
@@ -202,7 +208,15 @@ impl Core {
         let head = view.load_head(&ring.lease);
         let next = view.walk_tail(&ring.lease);
         let position = view.position_at(next, head)?;
-        view.take_back(&ring.lease, head, next);
+        if L::SEALABLE && view.takeover() {
+            if view.slot(next).stamp() == View::end_of(next) {
+                return Err(WriteError::Sealed);
+            }
+            // The slot of the next record is nobody's to store in: it may become the log's end at any time.
+            view.take_back(&ring.lease, head, next.wrapping_add(1));
+        } else {
+            view.take_back(&ring.lease, head, next);
+        }
         Ok(Self { slots: view.slots, bytes: view.bytes, next, left: 0, position, edge: position, head })
     }
 
@@ -311,6 +325,23 @@ impl Core {
         ring.view.commit(&ring.lease, self.slot(offset), offset, entry);
         Offset::new(offset)
     }
+
+    /// Commits a record where the log may be ended before it.
+    #[inline]
+    pub(super) fn publish_or_end<L: Lease, K: Keep>(
+        &mut self,
+        ring: &Ring<L, K>,
+        spot: Spot,
+        tag: u8,
+    ) -> Result<Offset, WriteError> {
+        let offset = self.next;
+        ring.view.commit_or_end(offset, Some(Entry::new(low(offset), spot.len, spot.start, tag)))?;
+        self.position = spot.end;
+        self.next = offset.wrapping_add(1);
+        self.left = self.left.wrapping_sub(1);
+        ring.lease.clean(ring.view.slot_at(offset), SLOT);
+        Ok(Offset::new(offset))
+    }
 }
 
 /// Units of a payload of any length; what takes more than there can be only has to be told from what fits.
@@ -347,7 +378,7 @@ pub(super) fn take_place<L: Lease, K: Keep>(ring: &Ring<L, K>) -> Result<Core, W
     ring.lease.check()?;
     let block = ring.view.bounds();
     let role = ring.lease.role();
-    if role == Role::Reader {
+    if matches!(role, Role::Reader | Role::Sealer) {
         return Err(LeaseError::Unsupported.into());
     }
     let succeeded = role == Role::Writer && ring.succeed();

@@ -51,13 +51,14 @@
 //! |---|---|---|---|---|
 //! | live | `55` | writes | read | acquiring, attaching |
 //! | detached | `66` | is gone, on purpose | read | live |
-//! | fenced | `33` | must go | read | live, detached |
+//! | fenced | `33` | must go | read | live, detached, expired |
 //! | expired | `99` | must go | are told | live, detached |
 //! | revoked | `CC` | must go | are told | live, detached, fenced |
 //! | released | `AA` | is gone | are told | live |
 //!
 //! Any two codes differ in four bits or more. A new holder puts `epoch` one higher, with `live`, in the same swap: a word
-//! that has the holder's epoch and `live` is the holder's right to write. `renewals` counts on at each renewal, so that
+//! that has the holder's epoch and `live` is the holder's right to write. Whoever supersedes a holder, to end the log in
+//! the lease, puts it one higher with `fenced`: that word is its right to do so. `renewals` counts on at each renewal, so that
 //! whoever is about to record an expiry, and was overtaken by a renewal, fails to. The latest deadline there is means
 //! never. Each `check` makes the eight bytes of its word add up by exclusive or to `5A`.
 //!

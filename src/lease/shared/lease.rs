@@ -73,6 +73,19 @@ impl<T: Trust> SharedLease<T> {
         Self { map, identity, epoch, right, mask: STATE, files, file, hold, place, token, _trust: PhantomData }
     }
 
+    /// Makes a reader's one of somebody who has superseded the holder, under a higher epoch.
+    pub(super) fn into_sealer(mut self, epoch: Epoch) -> Self {
+        self.epoch = epoch;
+        self.right = Term { epoch, renewals: 0, state: State::Fenced }.encode() & RIGHT;
+        self.mask = RIGHT;
+        self
+    }
+
+    /// Whether it goes by an epoch of its own: a reader goes by the holder's.
+    fn has_epoch(&self) -> bool {
+        self.hold.is_some() || self.epoch != Epoch::default()
+    }
+
     /// The name it was acquired by, if it has one.
     #[must_use]
     pub const fn name(&self) -> Option<Name> {
@@ -113,12 +126,16 @@ impl<T: Trust> SharedLease<T> {
     #[inline(never)]
     fn ended(&self, word: u64) -> Result<(), LeaseError> {
         let term = Term::decode(word)?;
-        if self.hold.is_none() {
+        if !self.has_epoch() {
             // Readers read on while one holder follows another.
             return if term.state == State::Fenced { Ok(()) } else { term.state.end() };
         }
         if term.epoch != self.epoch {
             return Err(LeaseError::Fenced);
+        }
+        if self.hold.is_none() {
+            // A sealer's term is a fenced one, which it is not any more.
+            return term.state.end();
         }
         // Only its holder detaches from a lease, and is no holder from then on.
         if term.state.is_open() { Err(LeaseError::Fenced) } else { term.state.end() }
@@ -148,6 +165,7 @@ impl<T: Trust> SharedLease<T> {
 // reached by the ring's atomics.
 unsafe impl<T: Trust> Lease for SharedLease<T> {
     type Trust = T;
+    const SEALABLE: bool = true;
 
     fn base(&self) -> NonNull<u8> {
         // SAFETY: a mapping has at least `HEADER` bytes.
@@ -161,7 +179,7 @@ unsafe impl<T: Trust> Lease for SharedLease<T> {
     }
     /// A reader's is that of whoever holds the lease at present.
     fn epoch(&self) -> Epoch {
-        if self.hold.is_some() {
+        if self.has_epoch() {
             return self.epoch;
         }
         terms(&self.map).load().map(|term| term.epoch).unwrap_or_default()
@@ -187,7 +205,8 @@ unsafe impl<T: Trust> Lease for SharedLease<T> {
         }
         // A holder of another epoch was gone before the present one came.
         let Ok(term) = terms(&self.map).load() else { return false };
-        if term.epoch.value() | HOLDER != token {
+        // (But not if it was only superseded: then its lock says whether it is gone.)
+        if term.epoch.value() | HOLDER != token && term.state.is_open() {
             return true;
         }
         // No file: it has given the lease back.
@@ -196,7 +215,11 @@ unsafe impl<T: Trust> Lease for SharedLease<T> {
             .map_or_else(|error| error == LeaseError::Unknown, |hold| hold.lock(Lock::Exclusive) == Ok(true))
     }
     fn role(&self) -> Role {
-        if self.hold.is_some() { Role::Writer } else { Role::Reader }
+        match self.hold {
+            Some(_) => Role::Writer,
+            None if self.has_epoch() => Role::Sealer,
+            None => Role::Reader,
+        }
     }
 }
 

@@ -23,7 +23,7 @@
 //! Locks that the kernel gives back tell who lives; nothing goes by a guess. A holder's death frees its place at once:
 //! `attach` takes over under the next epoch, and the ring's writer goes on behind the last committed record while readers
 //! read on. While a holder lives, if only stopped, nobody can take its place: its writes could not be told from the
-//! successor's. What the dead left, and nobody is going to take over, [`SharedPool::reap`] removes.
+//! successor's. But its log can be ended, and gone on with in another lease ([`SharedPool::supersede`]). What the dead left, and nobody is going to take over, [`SharedPool::reap`] removes.
 //!
 //! A process that forks without starting another program passes its locks on to its child: unless it gives the lease back
 //! itself, its holder is gone when both are. The child's copy of the lease does nothing when it is dropped; the child must

@@ -210,7 +210,7 @@ impl<C: Clock, T: Trust> SharedPool<C, T> {
     /// # Errors
     /// As `acquire`; [`LeaseError::InUse`] if there is a lease of this name that is not over: attach to it, or join it.
     pub fn acquire_named(&self, name: &Name, min_bytes: usize, ttl: Ticks) -> Result<SharedLease<T>, LeaseError> {
-        self.make(Self::id_of(name), Some(*name), min_bytes, ttl)
+        self.make(Self::id_of(name), Some(*name), min_bytes, ttl, Epoch::new(1))
     }
 
     /// [`attach`](Pool::attach) by name.
@@ -231,7 +231,7 @@ impl<C: Clock, T: Trust> SharedPool<C, T> {
     /// file is not what it should be; [`LeaseError::Disconnected`] in the moment in which it is being made or removed: try
     /// again.
     pub fn join(&self, id: LeaseId) -> Result<SharedLease<T>, LeaseError> {
-        self.read(id, None)
+        self.read(id, None, None)
     }
 
     /// [`join`](Self::join) by name.
@@ -239,7 +239,38 @@ impl<C: Clock, T: Trust> SharedPool<C, T> {
     /// # Errors
     /// As `join`; [`LeaseError::Unfit`] if another name has the same id.
     pub fn join_named(&self, name: &Name) -> Result<SharedLease<T>, LeaseError> {
-        self.read(Self::id_of(name), Some(name))
+        self.read(Self::id_of(name), Some(name), None)
+    }
+
+    /// Ends the right to write of a lease's holder, whether it lives or not and whether its time is over or not, and maps
+    /// the lease under the next higher epoch: to end the log in it, and to go on in another lease
+    /// ([`Ring::take_over`](crate::ring::Ring::take_over)). What is in it stays for its readers until `keep` from now, or
+    /// until its own time is over if that is later.
+    ///
+    /// The holder, if it lives, is told [`LeaseError::Fenced`]. What it still stores goes to this lease, whose bytes nobody
+    /// gets for anything else before the kernel has proven that it is gone. Whoever supersedes later has a higher epoch,
+    /// and this one is fenced.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), but a lease that has expired does; [`LeaseError::Revoked`] or [`LeaseError::Released`] if
+    /// it has ended so.
+    pub fn supersede(&self, id: LeaseId, keep: Ticks) -> Result<SharedLease<T>, LeaseError> {
+        self.read(id, None, Some(keep))
+    }
+
+    /// [`acquire`](Pool::acquire) for a log that was begun in another lease: under that one's epoch, so that epochs do not go
+    /// back.
+    ///
+    /// # Errors
+    /// As `acquire`.
+    pub fn acquire_behind(
+        &self,
+        old: &SharedLease<T>,
+        min_bytes: usize,
+        ttl: Ticks,
+    ) -> Result<SharedLease<T>, LeaseError> {
+        let epoch = crate::lease::Lease::epoch(old).max(Epoch::new(1));
+        self.make(Self::new_id(), None, min_bytes, ttl, epoch)
     }
 
     /// Opens a lease, and checks that it is the one of the name and of this start of the machine.
@@ -254,7 +285,7 @@ impl<C: Clock, T: Trust> SharedPool<C, T> {
         Ok((file, identity))
     }
 
-    fn read(&self, id: LeaseId, name: Option<&Name>) -> Result<SharedLease<T>, LeaseError> {
+    fn read(&self, id: LeaseId, name: Option<&Name>, keep: Option<Ticks>) -> Result<SharedLease<T>, LeaseError> {
         let files = self.files(id);
         let (file, identity) = self.open_lease(&files, name)?;
         if !lock_soon(&file, Lock::Shared)? {
@@ -265,9 +296,14 @@ impl<C: Clock, T: Trust> SharedPool<C, T> {
             return Err(LeaseError::Unknown);
         }
         let map = map_all(&file, &identity)?;
-        terms(&map).settle(self.clock.now())?;
+        let now = self.clock.now();
+        terms(&map).settle(now)?;
+        let epoch = keep.map(|keep| terms(&map).supersede(now, keep)).transpose()?;
         let (token, place) = files.begin_reading()?;
-        let lease = SharedLease::reader(map, identity, files, file, token, place);
+        let mut lease = SharedLease::reader(map, identity, files, file, token, place);
+        if let Some(epoch) = epoch {
+            lease = lease.into_sealer(epoch);
+        }
         crate::lease::Lease::check(&lease)?;
         Ok(lease)
     }
@@ -300,6 +336,7 @@ impl<C: Clock, T: Trust> SharedPool<C, T> {
         name: Option<Name>,
         min_bytes: usize,
         ttl: Ticks,
+        epoch: Epoch,
     ) -> Result<SharedLease<T>, LeaseError> {
         let now = self.clock.now();
         let bytes = min_bytes.max(1).checked_next_multiple_of(BLOCK).ok_or(LeaseError::CapacityExceeded)? as u64;
@@ -313,7 +350,7 @@ impl<C: Clock, T: Trust> SharedPool<C, T> {
         let files = self.files(id);
         let hold = self.begin(&files, now)?;
         // Nobody else makes or removes files of this id from here on.
-        Self::fill(&files, hold, &identity, now.plus(ttl)).inspect_err(|error| {
+        Self::fill(&files, hold, &identity, now.plus(ttl), epoch).inspect_err(|error| {
             if *error == LeaseError::InUse {
                 // A lease without a holder's file: somebody removed that one by hand. Not ours.
                 let _ = files.dir.remove(&files.name(Part::Hold));
@@ -341,13 +378,18 @@ impl<C: Clock, T: Trust> SharedPool<C, T> {
         Err(LeaseError::InUse)
     }
 
-    fn fill(files: &Files, hold: Object, identity: &Identity, until: Ticks) -> Result<SharedLease<T>, LeaseError> {
+    fn fill(
+        files: &Files,
+        hold: Object,
+        identity: &Identity,
+        until: Ticks,
+        epoch: Epoch,
+    ) -> Result<SharedLease<T>, LeaseError> {
         let file = files.dir.create(&files.name(Part::Lease))?;
         file.allocate(identity.file_bytes())?;
         identity.store(&file)?;
         let map = file.map(identity.file_bytes())?;
-        terms(&map).start(until);
-        let epoch = Epoch::new(1);
+        terms(&map).start(until, epoch);
         note_holder(&file, epoch);
         Identity::publish(&file)?;
         Ok(SharedLease::holder(map, *identity, files.clone(), file, hold, epoch))
@@ -366,7 +408,7 @@ impl<C: Clock, T: Trust> Pool for SharedPool<C, T> {
     /// Errors also: [`LeaseError::Io`] with the system's code, [`LeaseError::Unsupported`] if the file system has no
     /// locks.
     fn acquire(&self, min_bytes: usize, ttl: Ticks) -> Result<Self::Lease, LeaseError> {
-        self.make(Self::new_id(), None, min_bytes, ttl)
+        self.make(Self::new_id(), None, min_bytes, ttl, Epoch::new(1))
     }
 
     /// Takes over a lease whose holder detached from it or died: that is proven by the kernel, which gives a dead
@@ -378,7 +420,7 @@ impl<C: Clock, T: Trust> Pool for SharedPool<C, T> {
 
     /// The method of the same name of the pool itself, for which the trait need not be in scope.
     fn join(&self, id: LeaseId) -> Result<Self::Lease, LeaseError> {
-        self.read(id, None)
+        self.read(id, None, None)
     }
 
     fn renew(&self, id: LeaseId, ttl: Ticks) -> Result<Ticks, LeaseError> {

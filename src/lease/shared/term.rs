@@ -117,9 +117,9 @@ pub(super) struct Terms<'m> {
 
 impl Terms<'_> {
     /// The first term, in words that are zero and that nobody else looks at yet.
-    pub(super) fn start(self, deadline: Ticks) {
+    pub(super) fn start(self, deadline: Ticks, epoch: Epoch) {
         self.deadline.swap_if(0, encode_deadline(deadline));
-        self.term.swap_if(0, Term { epoch: Epoch::new(1), renewals: 0, state: State::Live }.encode());
+        self.term.swap_if(0, Term { epoch, renewals: 0, state: State::Live }.encode());
     }
 
     pub(super) fn load(self) -> Result<Term, LeaseError> {
@@ -172,23 +172,26 @@ impl Terms<'_> {
     pub(super) fn renew(self, now: Ticks, ttl: Ticks) -> Result<Ticks, LeaseError> {
         self.settle(now)?;
         self.load()?.state.end()?;
-        let wanted = now.plus(ttl);
-        let mut until = None;
-        for _ in 0..TURNS {
-            let word = self.deadline.load();
-            let later = decode_deadline(word)?.max(wanted);
-            if self.deadline.swap_if(word, encode_deadline(later)) {
-                until = Some(later);
-                break;
-            }
-        }
+        let until = self.extend(now.plus(ttl))?;
         // Whoever saw the old deadline, and has not recorded the expiry yet, fails to from here on. Who was sooner has ended
         // the lease: then the new deadline means nothing.
         self.change(|term| {
             term.state.end()?;
             Ok(Term { renewals: term.renewals.wrapping_add(1), ..term })
         })?;
-        until.ok_or(LeaseError::Disconnected)
+        Ok(until)
+    }
+
+    /// Moves the deadline to `wanted` unless it is later.
+    fn extend(self, wanted: Ticks) -> Result<Ticks, LeaseError> {
+        for _ in 0..TURNS {
+            let word = self.deadline.load();
+            let later = decode_deadline(word)?.max(wanted);
+            if self.deadline.swap_if(word, encode_deadline(later)) {
+                return Ok(later);
+            }
+        }
+        Err(LeaseError::Disconnected)
     }
 
     /// Ends it.
@@ -208,6 +211,25 @@ impl Terms<'_> {
             Err(end) => Err(end),
         })?;
         Ok(Epoch::new(term.epoch.value().saturating_add(1)))
+    }
+
+    /// Ends the holder's right to write, and keeps what is in the lease for `keep` from now: answers the epoch of whoever
+    /// asked, which is higher than all before, also where the holder lives.
+    pub(super) fn supersede(self, now: Ticks, keep: Ticks) -> Result<Epoch, LeaseError> {
+        self.settle(now)?;
+        let may = |term: Term| match term.state {
+            State::Revoked | State::Released => term.state.end(),
+            State::Live | State::Detached | State::Fenced | State::Expired => Ok(()),
+        };
+        may(self.load()?)?;
+        // First, so that nobody finds it over in between.
+        self.extend(now.plus(keep))?;
+        let term = self.change(|term| {
+            may(term)?;
+            let epoch = Epoch::new(term.epoch.value().checked_add(1).ok_or(LeaseError::Fenced)?);
+            Ok(Term { epoch, renewals: 0, state: State::Fenced })
+        })?;
+        Ok(term.epoch)
     }
 
     /// Starts the next holder's term. The caller has proven that the last one is gone.
