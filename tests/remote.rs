@@ -23,12 +23,13 @@ use bed::{Bed, model};
 use common::{Owned, Rng, crew, is_payload, payload, scale, with_seeds};
 use fabric_mq::clock::ManualClock;
 use fabric_mq::consumer::{Consumer, SeekPolicy};
+use fabric_mq::group::{Group, GroupConfig};
 use fabric_mq::lease::remote::{
     Atomicity, Faults, LoopbackGrants, LoopbackMap, LoopbackMemory, LoopbackVerbs, Peers, RemoteLease, RemotePool,
     Tally, VerbError, Verbs,
 };
 use fabric_mq::lease::{Cooperative, Exclusive, Lease, Pool, Role, Untrusted};
-use fabric_mq::locator::{Registry, RegistryConfig, RegistryError};
+use fabric_mq::locator::{Registry, RegistryConfig};
 use fabric_mq::offset::MemOffsetStore;
 use fabric_mq::producer::Producer;
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, SharedWriter, Start, Writer};
@@ -677,10 +678,13 @@ fn a_read_of_several_moments_is_seen_through() {
 // ---- what is refused, and what is told
 
 #[test]
-fn a_registry_is_refused() {
+fn what_is_no_ring_is_refused() {
     let shared = LoopbackMemory::new(1 << 20).unwrap();
+    let unsupported = |error: &str| assert!(error.contains("Unsupported"), "{error}");
+    let area = Group::format(remote(&shared, Faults::default()), GroupConfig::new("group", "topic", 4));
+    unsupported(&format!("{:?}", area.map(|_| ()).unwrap_err()));
     let registry = Registry::format(remote(&shared, Faults::default()), RegistryConfig::new());
-    assert!(matches!(registry, Err(RegistryError::Lease(LeaseError::Unsupported))));
+    unsupported(&format!("{:?}", registry.map(|_| ()).unwrap_err()));
 }
 
 #[test]

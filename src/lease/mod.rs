@@ -229,8 +229,8 @@ pub unsafe trait Lease {
         self.id()
     }
 
-    /// Whether this processor's instructions reach the bytes themselves. Where they do not, but a copy that verbs keep, only what
-    /// exchanges the words that several parties write can be in the lease: rings, and groups.
+    /// Whether this processor's instructions reach the bytes themselves. Where they do not, but a copy that verbs keep, rings alone
+    /// can be in the lease: what else goes into leases refuses it.
     #[inline]
     fn is_mapped(&self) -> bool {
         true

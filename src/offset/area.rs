@@ -381,7 +381,7 @@ impl<L: Lease> Group<L> {
     /// [`GroupError`] if the shape is impossible or larger than the lease, or the lease is a reader's.
     pub fn format(lease: L, config: GroupConfig<'_>) -> Result<Self, GroupError> {
         let (shape, plan) = config.check()?;
-        if lease.role() == Role::Reader {
+        if lease.role() == Role::Reader || !lease.is_mapped() {
             return Err(GroupError::Lease(LeaseError::Unsupported));
         }
         lease.check().map_err(GroupError::Lease)?;
@@ -453,6 +453,9 @@ impl<L: Lease> Group<L> {
     }
 
     fn open(lease: &L) -> Result<(Memory, Shape, Plan), GroupError> {
+        if !lease.is_mapped() {
+            return Err(GroupError::Lease(LeaseError::Unsupported));
+        }
         lease.check().map_err(GroupError::Lease)?;
         let memory = memory_of(lease)?;
         if memory.len() < usize::from(HEADER) {

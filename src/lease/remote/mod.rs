@@ -45,8 +45,8 @@
 //! });
 //! ```
 //!
-//! Rings can be in such a lease, and the areas of groups, whose shared words are only ever exchanged. A registry is refused
-//! (`Unsupported`), since several parties store to one block of it.
+//! Rings alone can be in such a lease: a group's area and a registry are refused (`Unsupported`), since several parties write to
+//! one block of theirs.
 //!
 //! # Example
 //! ```
