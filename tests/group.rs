@@ -897,38 +897,19 @@ fn a_consumer_goes_on_at_the_committed_offset_and_can_be_reset() {
 
 // ---- memory that is reached by verbs
 
-/// The same words, by compare-and-exchange of a network: a member by verbs beside one that maps the memory.
+/// Its mirror is this process's own: others would not be seen. A mapping of the same memory holds a group.
 #[test]
-fn members_by_verbs_and_by_mapping_are_of_one_group() {
+fn memory_that_is_reached_by_verbs_holds_no_group_but_its_mapping_does() {
     use fabric_mq::lease::remote::{LoopbackMemory, Peers, RemoteLease};
-    let config = GroupConfig::new("g", "t", 4).with_places(4).with_session(ms(SESSION));
+    let config = GroupConfig::new("g", "t", 1).with_places(2);
     let memory = LoopbackMemory::new(config.lease_bytes().unwrap()).unwrap();
     let remote = || RemoteLease::connect(memory.connect(), Peers::Mapped).unwrap();
-    let first = Group::format(remote(), config).unwrap();
-    let second = Group::attach(remote()).unwrap();
-    let mapped = Group::attach(memory.map().unwrap()).unwrap();
-    let mut one: Member<_> = Member::new(&first, patience()).unwrap();
-    let mut two: Member<_> = Member::new(&second, named("two")).unwrap();
-    let mut three: Member<_> = Member::new(&mapped, patience()).unwrap();
-    settle(&mut one, 0).unwrap();
-    one.commit(3, Offset::new(0x0123_4567_89ab)).unwrap();
-    for turn in 0..4 {
-        settle(&mut one, turn * INTERVAL).unwrap();
-        settle(&mut two, turn * INTERVAL).unwrap();
-        settle(&mut three, turn * INTERVAL).unwrap();
-    }
-    let counts = [one.owned().count(), two.owned().count(), three.owned().count()];
-    assert_eq!(counts, [2, 1, 1]);
-    let owners = [one.owns(3), two.owns(3), three.owns(3)];
-    assert_eq!(owners.iter().filter(|owns| **owns).count(), 1, "{owners:?}");
-    assert_eq!(mapped.committed(3), Ok(Some(Offset::new(0x0123_4567_89ab))));
-    assert_eq!(second.members().map(|member| member.name).collect::<Vec<_>>(), [None, Name::new("two").ok(), None]);
-    // One stands still, is given up, and commits late.
-    let late = one.owned().next().unwrap();
-    for turn in 4..20 {
-        settle(&mut two, turn * INTERVAL).unwrap();
-        settle(&mut three, turn * INTERVAL).unwrap();
-    }
-    assert!(two.owned().chain(three.owned()).count() == 4);
-    assert!(matches!(one.commit(late, Offset::new(u64::MAX)), Err(OffsetError::Stale { .. })));
+    let refused = GroupError::Lease(LeaseError::Unsupported);
+    assert_eq!(Group::format(remote(), config).map(drop), Err(refused));
+    let mapped = Group::format(memory.map().unwrap(), config).unwrap();
+    assert_eq!(Group::attach(remote()).map(drop), Err(refused));
+    let mut member: Member<_> = Member::new(&mapped, patience()).unwrap();
+    settle(&mut member, 0).unwrap();
+    member.commit(0, Offset::new(3)).unwrap();
+    assert_eq!(Group::attach(memory.map().unwrap()).unwrap().committed(0), Ok(Some(Offset::new(3))));
 }
