@@ -31,7 +31,10 @@ use fabric_mq::topic::{StaticRings, StaticTopics, TopicConfig, TopicError, Topic
 use fabric_mq::{Epoch, NameError, Offset, Ticks};
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Wake, Waker};
 
 type Outcome = Result<(), Box<dyn Error>>;
 type Clocked = TopicManager<HeapPool<Arc<ManualClock>>, Arc<ManualClock>>;
@@ -896,9 +899,9 @@ fn routers_and_tools_of_many_threads_keep_every_record() -> Outcome {
     // Room for all that die: with a full queue and a full source, a redrive and a router would wait for each other.
     let total = 4000 * common::scale();
     topics.create("orders.dlq", DEAD.with_partitions(2).with_slots_and_stride(u32::try_from(total)?, 256))?;
-    let done = std::sync::atomic::AtomicU64::new(0);
-    let acks: Vec<_> = (0..total).map(|_| std::sync::atomic::AtomicU32::new(0)).collect();
-    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    let done = AtomicU64::new(0);
+    let acks: Vec<_> = (0..total).map(|_| AtomicU32::new(0)).collect();
+    let relaxed = Ordering::Relaxed;
     common::crew(|crew| {
         for member in 0..2_u32 {
             let (topics, done, acks) = (&topics, &done, &acks);
@@ -945,35 +948,43 @@ fn routers_and_tools_of_many_threads_keep_every_record() -> Outcome {
     Ok(())
 }
 
-/// Letters and records that are sent back come to those who wait for them.
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Letters and records that are sent back wake the tasks that wait for them, which nothing else does.
 #[test]
 fn who_waits_is_woken() -> Outcome {
-    let topics = TopicManager::new();
-    topics.create("orders", ONE)?;
-    topics.create("orders.dlq", DEAD)?;
-    let soon = || topics.clock().now().plus(Ticks::from_millis(20_000));
-    Producer::new("orders").send(&topics, b"x")?;
-    let mut watcher = Consumer::new("orders", "spectator");
-    let mut mourner = Consumer::new("orders.dlq", "spectator");
-    watcher.assign(&[0]);
-    mourner.assign(&[0]);
-    assert_eq!((watcher.poll(&topics, 10)?.len(), mourner.poll(&topics, 10)?.len()), (1, 0));
-    let started = std::time::Instant::now();
-    std::thread::scope(|scope| {
-        let asleep = || std::thread::sleep(std::time::Duration::from_millis(200));
-        let mourns = scope.spawn(|| mourner.wait_until(&topics, soon()));
-        asleep();
-        let mut router = DlqRouter::new("orders", "billing");
-        router.assign(&[0]);
-        assert_eq!(router.poll_with(&topics, 1, |_| Verdict::reject("")).unwrap().dead, 1);
-        assert_eq!(mourns.join().unwrap(), Ok(true));
-        let watches = scope.spawn(|| watcher.wait_until(&topics, soon()));
-        asleep();
-        let progress = queue().redrive_all(RedriveOptions::new()).step(&topics, Ticks::ZERO).unwrap();
-        assert_eq!(progress.moved, 1);
-        assert_eq!(watches.join().unwrap(), Ok(true));
-    });
-    assert!(started.elapsed().as_secs() < 10, "they slept until they were told to stop");
+    let (clock, topics) = orders()?;
+    let mut router = router();
+    let mut consumers = ["orders", "orders.dlq"].map(|topic| Consumer::<_, Clocked>::new(topic, "spectator"));
+    send(&topics, [1]);
+    for (number, consumer) in consumers.iter_mut().enumerate() {
+        consumer.assign(&[0]);
+        assert_eq!(consumer.poll(&topics, 10)?.len(), 1 - number);
+    }
+    let [source, dead] = &mut consumers;
+    let woken = [Arc::new(Woken::default()), Arc::new(Woken::default())];
+    let wakers = [Waker::from(Arc::clone(&woken[0])), Waker::from(Arc::clone(&woken[1]))];
+    let wakes = || [0, 1].map(|at: usize| woken[at].0.load(Ordering::Relaxed));
+    let (mut source, mut dead) = (pin!(source.ready(&topics)), pin!(dead.ready(&topics)));
+    let mut looks = |ready: [bool; 2]| {
+        assert_eq!(source.as_mut().poll(&mut Context::from_waker(&wakers[0])).is_ready(), ready[0]);
+        assert_eq!(dead.as_mut().poll(&mut Context::from_waker(&wakers[1])).is_ready(), ready[1]);
+    };
+    looks([false, false]);
+    assert_eq!(poll(&mut router, &topics, |_| Verdict::reject("")).1.dead, 1);
+    assert_eq!(wakes(), [0, 1]);
+    looks([false, true]);
+    assert_eq!(queue().redrive_all::<Clocked>(RedriveOptions::new()).step(&topics, clock_now(&clock))?.moved, 1);
+    assert_eq!(wakes(), [1, 1]);
+    looks([true, true]);
     Ok(())
 }
 
