@@ -566,6 +566,7 @@ part_hostile() {
 part_kill() {
     local rounds=${1:-20}
     [[ $rounds =~ ^[1-9][0-9]*$ ]] || usage
+    quietly "build" cargo build --release --example shared_memory
     FABRIC_MQ_ROUNDS=$rounds tested "$rounds rounds" cargo test --release --test kill -- --nocapture --test-threads=1
     if (("$(survived rounds)" < rounds)); then
         failed "kill: fewer than $rounds rounds" || return

@@ -98,7 +98,10 @@ impl Site {
 
     /// Takes away what the dead have left in shared memory, and the directory if nothing else is in it. Answers what is left.
     pub(crate) fn clear(&self) -> Vec<OsString> {
-        if let Ok(pool) = self.open_pool() {
+        // Opening would make it again.
+        if self.pool.exists()
+            && let Ok(pool) = self.open_pool()
+        {
             // What could not be removed is seen below.
             let _ = pool.reap();
         }
@@ -107,15 +110,16 @@ impl Site {
         left
     }
 
-    /// Clears up for a parent that was killed. Each of its children does, and what one of them still holds the others cannot
-    /// take away: so each tries until nothing is left, or the rest must be hanging.
+    /// Clears up for a parent that was killed. Each of its children does, and what one of them still holds, or looks at, the
+    /// others cannot take away: so each tries in a time of its own until nothing is left, or the rest must be hanging.
     pub(crate) fn abandon(&self) {
+        let pause = core::time::Duration::from_millis(5 + u64::from(std::process::id() % 7));
         for _ in 0..1000 {
             self.clear();
             if !self.pool.exists() {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(pause);
         }
         let _ = fs::remove_dir_all(&self.notes);
     }
