@@ -93,7 +93,8 @@ impl<C: Clock, T: Trust> SharedPool<C, T> {
     /// that somebody detached from on purpose stays until its time is over, and so does one that was fenced for a
     /// successor.
     ///
-    /// Until this is called a dead holder's lease can be attached to: call it when nobody is going to. Any process can.
+    /// Until this is called a dead holder's lease can be attached to: call it when nobody is going to. Any process can. Of two
+    /// that do at the same moment each may take the other for somebody who has the lease, and both leave it: call it again.
     ///
     /// # Errors
     /// [`LeaseError::Io`] if the directory cannot be read.
