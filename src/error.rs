@@ -52,6 +52,8 @@ impl Corrupt {
     }
 }
 
+impl core::error::Error for Corrupt {}
+
 impl fmt::Display for Corrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.check {

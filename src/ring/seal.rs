@@ -115,9 +115,9 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     /// just find no more records, and whoever does it again completes it. Walks at most all slots; does not allocate.
     ///
     /// ```
-    /// # #[cfg(unix)] {
+    /// # #[cfg(all(feature = "std", unix))] {
     /// use fabric_mq::clock::MachineClock;
-    /// use fabric_mq::lease::{Pool, SharedPool};
+    /// use fabric_mq::lease::{Lease, Pool, SharedPool};
     /// use fabric_mq::ring::{Reader, Ring, RingConfig, Start, Writer};
     /// use fabric_mq::{ReadError, Ticks, WriteError};
     ///
