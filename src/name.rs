@@ -22,9 +22,10 @@ pub(crate) fn check(name: &[u8], max: usize) -> Result<(), NameError> {
     }
 }
 
-/// A checked name of a group or reader, held in place.
-#[derive(Clone, Copy, Eq, PartialEq)]
+/// A checked name of a group or reader, held in place. Ordered as its text is.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Name {
+    // Compared first. Behind the name all are 0, which is below every character: a name comes before those that begin with it.
     bytes: [u8; MAX_NAME],
     len: u8,
 }
@@ -95,6 +96,18 @@ mod tests {
             ("a\0", NameError::Character { at: 1 }),
         ] {
             assert_eq!(Name::new(bad).unwrap_err(), why, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_ordered_as_their_text() {
+        let (long, longest) = ("x".repeat(63), "x".repeat(64));
+        let words = "a aa a- a. ab b B _ - 0 10 9 ... Z".split(' ');
+        let all: std::vec::Vec<&str> = words.chain([long.as_str(), longest.as_str()]).collect();
+        for one in &all {
+            for other in &all {
+                assert_eq!(Name::new(one).unwrap().cmp(&Name::new(other).unwrap()), one.cmp(other), "{one} {other}");
+            }
         }
     }
 }
