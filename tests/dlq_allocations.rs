@@ -1,7 +1,6 @@
 //! Settling records, writing letters and sending them back allocates nothing. Alone in its program: it counts for all
 //! threads.
 #![cfg(feature = "std")]
-#![allow(unsafe_code, reason = "an allocator that counts")]
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -11,40 +10,14 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/counting.rs"]
+mod counting;
+
+use counting::allocations;
 use fabric_mq::Ticks;
 use fabric_mq::dlq::{Cause, DeadLetters, DlqRouter, LetterAt, OnFailure, RedriveOptions, RedriveState, Verdict};
 use fabric_mq::producer::Producer;
 use fabric_mq::topic::{TopicConfig, TopicManager};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-struct Counting;
-
-std::thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: the system's allocator does it all.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: passed on as it came.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = COUNT.with(Cell::get);
-    work();
-    COUNT.with(Cell::get) - before
-}
 
 #[test]
 fn dead_letters_allocate_nothing() {
