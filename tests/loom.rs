@@ -40,18 +40,13 @@ mod checker;
 #[path = "common/image.rs"]
 mod image;
 
-use checker::{LoomLease, explore};
+use checker::{LoomLease, both, explore};
 use fabric_mq::clock::{Clock, ManualClock};
-use fabric_mq::lease::{Cooperative, Lease};
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, SharedWriter, Start, Writer};
 use fabric_mq::{JoinError, LoomMemory, Offset, ReadError, SeekError, Ticks, WriteError};
 use image::Shape;
 use loom::thread;
-use std::collections::BTreeSet;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::Arc;
 
 type LoomRing<K> = Arc<Ring<LoomLease, K>>;
 type LoomReader<K> = Reader<LoomRing<K>>;
@@ -118,23 +113,6 @@ fn full<K: Keep>(units: usize, readers: u8, first: u64) -> (LoomRing<K>, LoomWri
     let mut writer = claimed(&ring);
     assert!(write(&mut writer, units) && write(&mut writer, units));
     (ring, writer)
-}
-
-/// Runs both at the same time, one of them on the thread that is there already: the checker lets that one run first.
-fn both<A: 'static, B: 'static>(
-    a: impl FnOnce() -> A + 'static,
-    b: impl FnOnce() -> B + 'static,
-    b_first: bool,
-) -> (A, B) {
-    if b_first {
-        let a = thread::spawn(a);
-        let b = b();
-        (a.join().unwrap(), b)
-    } else {
-        let b = thread::spawn(b);
-        let a = a();
-        (a, b.join().unwrap())
-    }
 }
 
 #[test]

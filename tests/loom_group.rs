@@ -19,63 +19,14 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/checker.rs"]
+mod checker;
+
+use checker::{LoomLease, both, explore};
 use fabric_mq::group::{Claim, Event, Group, GroupConfig, Member, MemberConfig, MemberError};
-use fabric_mq::lease::{Cooperative, Lease};
 use fabric_mq::offset::OffsetError;
 use fabric_mq::{LoomMemory, Offset, Ticks};
-use loom::thread;
-use std::collections::BTreeSet;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
-
-/// Explores a model, and says how large it was. `scenes` are outcomes it must have had: a model whose threads never meet
-/// proves nothing.
-fn explore<S>(name: &str, preemptions: usize, scenes: &[&str], model: S)
-where
-    S: Fn() -> String + Send + Sync + 'static,
-{
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
-    builder.max_branches = 20_000;
-    let bound = builder.preemption_bound.unwrap_or(0);
-    let count = Arc::new(AtomicU64::new(0));
-    let seen = Arc::new(Mutex::new(BTreeSet::new()));
-    let start = Instant::now();
-    builder.check({
-        let (count, seen) = (Arc::clone(&count), Arc::clone(&seen));
-        move || {
-            count.fetch_add(1, Ordering::Relaxed);
-            let scene = model();
-            seen.lock().unwrap().insert(scene);
-        }
-    });
-    let seen = seen.lock().unwrap();
-    println!(
-        "{name}: {} schedules, at most {bound} preemptions, {:.1} s; outcomes: {seen:?}",
-        count.load(Ordering::Relaxed),
-        start.elapsed().as_secs_f64()
-    );
-    for scene in scenes {
-        assert!(seen.contains(*scene), "{name}: nothing led to {scene:?}");
-    }
-}
-
-struct LoomLease(Box<LoomMemory>);
-
-// SAFETY: under the checker a lease's base is the address of a `LoomMemory`, here one that the lease holds, in a place that
-// does not move. All who have it are groups of this crate.
-unsafe impl Lease for LoomLease {
-    type Trust = Cooperative;
-
-    fn base(&self) -> NonNull<u8> {
-        NonNull::from(&*self.0).cast()
-    }
-    fn len(&self) -> usize {
-        self.0.bytes()
-    }
-}
+use std::sync::Arc;
 
 type LoomMember = Member<Arc<Group<LoomLease>>, 1, 2>;
 
@@ -110,7 +61,7 @@ fn settle(member: &mut LoomMember, now: u64) -> Result<Option<Claim>, MemberErro
 fn scene(owns: bool) -> (Arc<Group<LoomLease>>, LoomMember, LoomMember) {
     let config = GroupConfig::new("g", "t", 1).with_places(2).with_session(at(SESSION));
     let bytes = config.lease_bytes().unwrap();
-    let lease = LoomLease(Box::new(LoomMemory::new(&vec![0; bytes], bytes, bytes)));
+    let lease = LoomLease(Arc::new(LoomMemory::new(&vec![0; bytes], bytes, bytes)));
     let group = Arc::new(Group::format(lease, config).expect("room"));
     let mut old = member(&group);
     if owns {
@@ -122,23 +73,6 @@ fn scene(owns: bool) -> (Arc<Group<LoomLease>>, LoomMember, LoomMember) {
         assert_eq!(settle(&mut new, now), Ok(None), "the partition is the other's");
     }
     (group, old, new)
-}
-
-/// Runs both at the same time, one of them on the thread that is there already: the checker lets that one run first.
-fn both<A: 'static, B: 'static>(
-    a: impl FnOnce() -> A + 'static,
-    b: impl FnOnce() -> B + 'static,
-    b_first: bool,
-) -> (A, B) {
-    if b_first {
-        let a = thread::spawn(a);
-        let b = b();
-        (a.join().unwrap(), b)
-    } else {
-        let b = thread::spawn(b);
-        let a = a();
-        (a, b.join().unwrap())
-    }
 }
 
 /// Leaves nothing to be done when they are dropped: that is not part of a model.

@@ -18,49 +18,18 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/checker.rs"]
+mod checker;
+
+use checker::{both, explore};
 use fabric_mq::lease::{Cooperative, Lease};
 use fabric_mq::locator::{Change, Locator, PoolKind, PublishError, Registry, RegistryConfig, ResolveError, Watch};
 use fabric_mq::topic::TopicConfig;
 use fabric_mq::uri::Uri;
 use fabric_mq::{Epoch, LeaseId, LoomMemory};
 use loom::thread;
-use std::collections::BTreeSet;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
-
-/// Explores a model, and says how large it was. `scenes` are outcomes it must have had: a model whose threads never meet
-/// proves nothing.
-fn explore<S>(name: &str, preemptions: usize, scenes: &[&str], model: S)
-where
-    S: Fn() -> String + Send + Sync + 'static,
-{
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
-    builder.max_branches = 20_000;
-    let bound = builder.preemption_bound.unwrap_or(0);
-    let count = Arc::new(AtomicU64::new(0));
-    let seen = Arc::new(Mutex::new(BTreeSet::new()));
-    let start = Instant::now();
-    builder.check({
-        let (count, seen) = (Arc::clone(&count), Arc::clone(&seen));
-        move || {
-            count.fetch_add(1, Ordering::Relaxed);
-            let scene = model();
-            seen.lock().unwrap().insert(scene);
-        }
-    });
-    let seen = seen.lock().unwrap();
-    println!(
-        "{name}: {} schedules, at most {bound} preemptions, {:.1} s; outcomes: {seen:?}",
-        count.load(Ordering::Relaxed),
-        start.elapsed().as_secs_f64()
-    );
-    for scene in scenes {
-        assert!(seen.contains(*scene), "{name}: nothing led to {scene:?}");
-    }
-}
+use std::sync::Arc;
 
 /// A lease of memory that all have, with a token of its own. Token 9 is dead.
 #[derive(Clone)]
@@ -134,21 +103,13 @@ fn published(registry: &LoomRegistry, topic: &str, number: u32) -> u32 {
     registry.publish_next(&located(topic, number)).expect("published").value()
 }
 
-/// Runs both at the same time. The checker lets the first one begin; the second one, on a thread of its own, sees every stale
-/// value, which is what matters for those who read.
-fn both<A: 'static, B: 'static>(a: impl FnOnce() -> A + 'static, b: impl FnOnce() -> B + 'static) -> (A, B) {
-    let b = thread::spawn(b);
-    let a = a();
-    (a, b.join().unwrap())
-}
-
 #[test]
 fn whoever_resolves_finds_the_record_before_or_the_new_one() {
     explore("publish, resolve", 3, &["Some((1, 1))", "Some((2, 2))"], || {
         let ours = registry(1);
         published(&ours, "t", 1);
         let (theirs, last) = (peer(&ours, 2), peer(&ours, 3));
-        let (generation, found) = both(move || published(&ours, "t", 2), move || resolved(&theirs));
+        let (generation, found) = both(move || published(&ours, "t", 2), move || resolved(&theirs), false);
         assert_eq!(generation, 2);
         assert_eq!(resolved(&last), Some((2, 2)), "told by joining");
         format!("{found:?}")
@@ -162,7 +123,7 @@ fn a_slot_that_is_used_again_while_it_is_read_is_not_taken_for_damage() {
         published(&ours, "t", 1);
         let theirs = peer(&ours, 2);
         let twice = move || [2, 3].map(|number| published(&ours, "t", number));
-        let (given, found) = both(twice, move || resolved(&theirs));
+        let (given, found) = both(twice, move || resolved(&theirs), false);
         assert_eq!(given, [2, 3]);
         format!("{found:?}")
     });
@@ -198,7 +159,7 @@ fn generations_do_not_go_back_for_whoever_watches() {
             };
             [news(), news()]
         };
-        let (_, found) = both(move || published(&ours, "t", 2), watching);
+        let (_, found) = both(move || published(&ours, "t", 2), watching, false);
         format!("{found:?}")
     });
 }
@@ -219,7 +180,7 @@ fn a_claim_is_taken_from_the_dead_by_one() {
         };
         let first = move || ours.publish_next(&events(12)).expect("published").value();
         let second = move || theirs.publish_next(&events(13)).expect("published").value();
-        let given: [u32; 2] = both(first, second).into();
+        let given: [u32; 2] = both(first, second, false).into();
         let found: Locator<1> = last.resolve(&Uri::new("rack", "events").expect("names")).expect("published");
         assert_eq!(found.generation().value(), 4);
         assert_eq!(found.lease(0), Some(LeaseId::new(if given[0] == 4 { 12 } else { 13 })));
@@ -234,7 +195,8 @@ fn of_two_publishers_each_has_a_generation_and_the_later_one_stays() {
         published(&ours, "t", 1);
         let theirs = peer(&ours, 2);
         let last = peer(&ours, 3);
-        let given: [u32; 2] = both(move || published(&ours, "t", 12), move || published(&theirs, "t", 13)).into();
+        let given: [u32; 2] =
+            both(move || published(&ours, "t", 12), move || published(&theirs, "t", 13), false).into();
         let (found, generation) = resolved(&last).expect("published");
         assert_eq!(generation, 3);
         assert_eq!(given[found as usize - 12], 3, "the later one stays");
@@ -250,7 +212,8 @@ fn of_two_publishers_of_one_generation_one_is_refused() {
         let theirs = peer(&ours, 2);
         let last = peer(&ours, 3);
         let second = |number| located("t", number).with_generation(2.into());
-        let (first, outcome) = both(move || ours.publish(&second(12)).is_ok(), move || theirs.publish(&second(13)));
+        let (first, outcome) =
+            both(move || ours.publish(&second(12)).is_ok(), move || theirs.publish(&second(13)), false);
         assert!(outcome.is_ok() != first, "one of them");
         assert!(outcome.is_ok() || outcome == Err(PublishError::Stale { current: 2.into() }), "{outcome:?}");
         assert_eq!(resolved(&last), Some((if first { 12 } else { 13 }, 2)));
@@ -264,7 +227,8 @@ fn a_new_topic_gets_one_entry() {
         let ours = registry(2);
         let theirs = peer(&ours, 2);
         let last = peer(&ours, 3);
-        let given: [u32; 2] = both(move || published(&ours, "t", 12), move || published(&theirs, "t", 13)).into();
+        let given: [u32; 2] =
+            both(move || published(&ours, "t", 12), move || published(&theirs, "t", 13), false).into();
         assert_eq!(last.locators::<1>().count(), 1);
         assert_eq!(resolved(&last).map(|(_, generation)| generation), Some(2));
         format!("{given:?}")

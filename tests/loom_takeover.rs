@@ -17,51 +17,20 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/checker.rs"]
+mod checker;
 #[allow(dead_code, reason = "another test's too")]
 #[path = "common/image.rs"]
 mod image;
 
+use checker::explore;
 use fabric_mq::lease::{Cooperative, Lease};
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, SharedWriter, Start, Writer};
 use fabric_mq::{Epoch, LeaseId, LoomMemory, ReadError, SealError, Ticks, WriteError};
 use image::Shape;
 use loom::thread;
-use std::collections::BTreeSet;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
-
-/// Explores a model, and says how large it was. `scenes` are outcomes it must have had.
-fn explore<S>(name: &str, preemptions: usize, scenes: &[&str], model: S)
-where
-    S: Fn() -> String + Send + Sync + 'static,
-{
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
-    builder.max_branches = 20_000;
-    let bound = builder.preemption_bound.unwrap_or(0);
-    let count = Arc::new(AtomicU64::new(0));
-    let seen = Arc::new(Mutex::new(BTreeSet::new()));
-    let start = Instant::now();
-    builder.check({
-        let (count, seen) = (Arc::clone(&count), Arc::clone(&seen));
-        move || {
-            count.fetch_add(1, Ordering::Relaxed);
-            let scene = model();
-            seen.lock().unwrap().insert(scene);
-        }
-    });
-    let seen = seen.lock().unwrap();
-    println!(
-        "{name}: {} schedules, at most {bound} preemptions, {:.1} s; outcomes: {seen:?}",
-        count.load(Ordering::Relaxed),
-        start.elapsed().as_secs_f64()
-    );
-    for scene in scenes {
-        assert!(seen.contains(*scene), "{name}: nothing led to {scene:?}");
-    }
-}
+use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 struct LoomLease {

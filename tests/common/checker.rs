@@ -1,4 +1,7 @@
-//! What the models under the checker share: how they are explored, and a lease over its memory.
+//! What the models under the checker share: how they are explored, how two parts run at the same time, and a lease
+//! over its memory.
+
+#![allow(dead_code, reason = "each test file uses a part of this")]
 
 use fabric_mq::LoomMemory;
 use fabric_mq::lease::{Cooperative, Lease};
@@ -40,11 +43,29 @@ where
     }
 }
 
+/// Runs both at the same time, one of them on the thread that is there already: the checker lets that one run first. The
+/// other one sees every stale value, which is what matters for those who read.
+pub(crate) fn both<A: 'static, B: 'static>(
+    a: impl FnOnce() -> A + 'static,
+    b: impl FnOnce() -> B + 'static,
+    b_first: bool,
+) -> (A, B) {
+    if b_first {
+        let a = loom::thread::spawn(a);
+        let b = b();
+        (a.join().unwrap(), b)
+    } else {
+        let b = loom::thread::spawn(b);
+        let a = a();
+        (a, b.join().unwrap())
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct LoomLease(pub(crate) Arc<LoomMemory>);
 
 // SAFETY: under the checker a lease's base is the address of a `LoomMemory`, here one that the lease holds. All who have it
-// are rings of this crate.
+// are rings or groups of this crate.
 unsafe impl Lease for LoomLease {
     type Trust = Cooperative;
 
