@@ -24,11 +24,12 @@ mod event;
 #[allow(dead_code, reason = "used in part")]
 #[path = "../pipeline/lines.rs"]
 mod lines;
+#[path = "../common/terminal.rs"]
+mod terminal;
 
 use args::{Command, Options};
 use consumer::{Fixed, Handler, Hasty};
 use core::error::Error;
-use core::fmt::Display;
 use fabric_mq::Ticks;
 use fabric_mq::clock::{Clock, ManualClock};
 use fabric_mq::dlq::{DeadLetters, DlqRouter, LetterAt, OnFailure, RedriveOptions, RedriveState};
@@ -40,9 +41,10 @@ use ledger::Ledger;
 use lines::{Line, Lines};
 use report::{Browsed, Report, Step};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use terminal::{complain, print};
 
 pub(crate) const TOPIC: &str = "earthquakes";
 pub(crate) const GROUP: &str = "bulletin";
@@ -164,21 +166,4 @@ fn work(
         return Err(error.into());
     }
     Ok(polled.handed)
-}
-
-/// Writes to standard output. Whoever has closed it has read enough; any other failure is one.
-fn print(text: &str, status: ExitCode) -> ExitCode {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(&format_args!("cannot write to standard output: {error}"), ExitCode::FAILURE)
-        }
-        _ => status,
-    }
-}
-
-fn complain(error: &dyn Display, status: ExitCode) -> ExitCode {
-    // There is nobody left to tell if this fails.
-    let _ = writeln!(io::stderr(), "error: {error}");
-    status
 }

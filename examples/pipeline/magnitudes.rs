@@ -1,6 +1,6 @@
 //! How strong the earthquakes were.
 
-use crate::report::grouped;
+use crate::numbers::grouped;
 use core::fmt;
 
 /// Classes of half a magnitude from here on. The first and the last class hold what lies beyond.

@@ -31,10 +31,14 @@ mod produce;
 mod progress;
 mod report;
 
+#[path = "../common/numbers.rs"]
+mod numbers;
+#[path = "../common/terminal.rs"]
+mod terminal;
+
 use args::{Command, Options, Passes};
 use consume::{ConsumeError, Consumed};
 use core::error::Error;
-use core::fmt::Display;
 use fabric_mq::Ticks;
 use fabric_mq::message::MAX_ENVELOPE;
 use fabric_mq::offset::{MemOffsetStore, OffsetStore};
@@ -43,11 +47,11 @@ use fabric_mq::topic::{TopicConfig, TopicManager};
 use members::{MemberEnd, Members, Stay};
 use progress::Progress;
 use report::Report;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Instant;
+use terminal::{complain, print};
 
 const TOPIC: &str = "earthquakes";
 const GROUP: &str = "bulletin";
@@ -182,21 +186,4 @@ impl Drop for EndOfInput<'_> {
     fn drop(&mut self) {
         let _ = self.0.set(());
     }
-}
-
-/// Writes to standard output. Whoever has closed it has read enough; any other failure is one.
-fn print(text: &str, status: ExitCode) -> ExitCode {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(&format_args!("cannot write to standard output: {error}"), ExitCode::FAILURE)
-        }
-        _ => status,
-    }
-}
-
-fn complain(error: &dyn Display, status: ExitCode) -> ExitCode {
-    // There is nobody left to tell if this fails.
-    let _ = writeln!(io::stderr(), "error: {error}");
-    status
 }

@@ -1,6 +1,7 @@
 //! How far it has got, on standard error, while it takes long.
 
-use crate::report::{grouped, rate};
+use crate::numbers::grouped;
+use crate::report::rate;
 use core::time::Duration;
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;

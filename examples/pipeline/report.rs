@@ -6,6 +6,7 @@ use crate::consume::Consumed;
 use crate::few::Few;
 use crate::magnitudes::Magnitudes;
 use crate::members::MemberEnd;
+use crate::numbers::grouped;
 use crate::produce::Produced;
 use crate::{GROUP, TOPIC};
 use core::cmp::Reverse;
@@ -184,17 +185,4 @@ fn list(f: &mut fmt::Formatter<'_>, title: &str, few: &Few) -> fmt::Result {
 /// So many each second.
 pub(crate) fn rate(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64().max(1e-9)
-}
-
-/// A number with a comma at every third digit.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (digit, left) in digits.chars().zip((1..=digits.len()).rev()) {
-        if left % 3 == 0 && !text.is_empty() {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

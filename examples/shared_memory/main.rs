@@ -36,6 +36,9 @@ mod journal;
 #[path = "../pipeline/lines.rs"]
 mod lines;
 #[cfg(all(unix, target_has_atomic = "64"))]
+#[path = "../common/numbers.rs"]
+mod numbers;
+#[cfg(all(unix, target_has_atomic = "64"))]
 mod parent;
 #[cfg(all(unix, target_has_atomic = "64"))]
 mod phase;
@@ -47,14 +50,18 @@ mod quakes;
 mod report;
 #[cfg(all(unix, target_has_atomic = "64"))]
 mod site;
+#[allow(dead_code, reason = "where there is no memory to share, it only complains")]
+#[path = "../common/terminal.rs"]
+mod terminal;
 #[cfg(all(unix, target_has_atomic = "64"))]
 mod victims;
 #[cfg(all(unix, target_has_atomic = "64"))]
 mod worker;
 
-use core::fmt::Display;
-use std::io::{self, Write};
 use std::process::ExitCode;
+use terminal::complain;
+#[cfg(all(unix, target_has_atomic = "64"))]
+use terminal::print;
 
 #[cfg(all(unix, target_has_atomic = "64"))]
 fn main() -> ExitCode {
@@ -92,22 +99,4 @@ fn work(role: site::Role, task: worker::Task) -> ExitCode {
 #[cfg(not(all(unix, target_has_atomic = "64")))]
 fn main() -> ExitCode {
     complain(&"memory that processes share needs Unix, and 64-bit atomics", ExitCode::FAILURE)
-}
-
-/// Writes to standard output. Whoever has closed it has read enough; any other failure is one.
-#[cfg(all(unix, target_has_atomic = "64"))]
-fn print(text: &str, status: ExitCode) -> ExitCode {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(&format_args!("cannot write to standard output: {error}"), ExitCode::FAILURE)
-        }
-        _ => status,
-    }
-}
-
-fn complain(error: &dyn Display, status: ExitCode) -> ExitCode {
-    // There is nobody left to tell if this fails.
-    let _ = writeln!(io::stderr(), "error: {error}");
-    status
 }

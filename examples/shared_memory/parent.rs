@@ -3,9 +3,10 @@
 use crate::args::{Mode, Options, command};
 use crate::audit::{Audit, Who};
 use crate::journal::Tail;
+use crate::numbers::grouped;
 use crate::phase::{Look, Phase, Trap};
 use crate::quakes::Quakes;
-use crate::report::{Report, grouped};
+use crate::report::Report;
 use crate::site::{CONSUMERS, LEASES, Request, Role, Site};
 use crate::victims::{Deck, Random, kill, trap};
 use crate::worker::Task;

@@ -2,6 +2,7 @@
 
 use crate::args::{Mode, Options};
 use crate::audit::Audit;
+use crate::numbers::grouped;
 use crate::parent::Deaths;
 use crate::site::{CONSUMERS, GROUP, PARTITIONS, Role, TOPIC};
 use core::fmt;
@@ -117,17 +118,4 @@ impl fmt::Display for Report<'_> {
         }
         self.verdict(f)
     }
-}
-
-/// A number with a comma at every third digit.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (digit, left) in digits.chars().zip((1..=digits.len()).rev()) {
-        if left % 3 == 0 && !text.is_empty() {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
