@@ -55,7 +55,6 @@ UNSAFE_FILES=(
     src/lease/heap.rs src/lease/memory.rs src/lease/mod.rs src/lease/pool.rs
     src/lease/remote/lease.rs src/lease/remote/loopback.rs src/lease/remote/pool.rs
     src/lease/shared/lease.rs src/lease/shared/pool.rs
-    src/offset/area.rs
     src/platform/block.rs src/platform/memory.rs src/platform/memory_loom.rs src/platform/mod.rs
     src/platform/slot.rs src/platform/unix.rs
     src/ring/copy_reader.rs src/ring/format.rs src/ring/grant.rs src/ring/reader.rs src/ring/shared.rs src/ring/writer.rs

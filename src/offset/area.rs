@@ -10,6 +10,7 @@ use crate::name::{self, MAX_NAME, MAX_TOPIC_NAME, Name};
 use crate::platform::atomic::{Ordering, fence};
 use crate::platform::claim;
 use crate::platform::memory::{BLOCK, Block, Memory};
+use crate::ring::memory_of;
 use crate::topic::MAX_PARTITIONS;
 use crate::types::{Epoch, LeaseId, Offset, Ticks};
 use core::fmt;
@@ -361,16 +362,6 @@ pub struct Group<L: Lease> {
     lease: L,
 }
 
-fn memory_of<L: Lease>(lease: &L) -> Result<Memory, GroupError> {
-    if lease.base().as_ptr().align_offset(8) != 0 {
-        return Err(GroupError::Unaligned);
-    }
-    #[allow(unsafe_code, reason = "the lease's promise, taken up in one place")]
-    // SAFETY: `Lease` promises valid bytes aligned to 8 for as long as the lease lives; the group that is made of this view
-    // owns the lease, and lends views no longer than itself ("kept"). The area is reached by atomics alone.
-    Ok(unsafe { Memory::new(lease.base(), lease.len()) })
-}
-
 impl<L: Lease> Group<L> {
     /// Makes an empty control area of the lease. What was in it is lost. Does not allocate or block; walks all bytes once.
     ///
@@ -388,7 +379,7 @@ impl<L: Lease> Group<L> {
         if plan.end > lease.len() {
             return Err(GroupError::TooShort { needed: plan.end, found: lease.len() });
         }
-        let memory = memory_of(&lease)?;
+        let memory = memory_of(&lease).ok_or(GroupError::Unaligned)?;
         let words = shape.encode(lease.epoch(), lease.id());
         let group = Self { memory, shape, plan, lease };
         let block = |at| memory.block(at).ok_or(GroupError::Config);
@@ -457,7 +448,7 @@ impl<L: Lease> Group<L> {
             return Err(GroupError::Lease(LeaseError::Unsupported));
         }
         lease.check().map_err(GroupError::Lease)?;
-        let memory = memory_of(lease)?;
+        let memory = memory_of(lease).ok_or(GroupError::Unaligned)?;
         if memory.len() < usize::from(HEADER) {
             return Err(GroupError::TooShort { needed: HEADER.into(), found: memory.len() });
         }

@@ -33,7 +33,7 @@ pub(crate) fn memory_of<L: Lease>(lease: &L) -> Option<Memory> {
     }
     #[allow(unsafe_code, reason = "the lease's promise, taken up in one place")]
     // SAFETY: `Lease` promises valid bytes aligned to 8 for as long as the lease lives; what is made of this
-    // view (a ring, a registry) owns the lease, and every other view of it holds that owner ("kept").
+    // view (a ring, a registry, a group) owns the lease, and every other view of it holds that owner ("kept").
     Some(unsafe { Memory::new(lease.base(), lease.len()) })
 }
 
