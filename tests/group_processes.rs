@@ -12,16 +12,17 @@
     reason = "tests"
 )]
 
+#[path = "common/process.rs"]
+mod process;
+
 use fabric_mq::clock::{Clock, MachineClock};
 use fabric_mq::group::{Event, Group, GroupConfig, Member, MemberConfig, MemberError};
-use fabric_mq::lease::{SharedLease, SharedPool};
+use fabric_mq::lease::SharedLease;
 use fabric_mq::offset::OffsetError;
 use fabric_mq::{Name, Offset, Ticks};
-use rustix::process::{Pid, Signal, kill_process};
+use process::{Actor, Place, say, setting};
+use rustix::process::Signal;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Lines};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,28 +30,6 @@ const PARTITIONS: u32 = 6;
 const INTERVAL: u64 = 50;
 /// Long beside what a loaded machine holds a process up for: what lapses here was proven dead, or stopped on purpose.
 const SESSION: u64 = 3_000;
-
-struct Place(PathBuf);
-
-impl Place {
-    fn new(test: &str) -> Self {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
-        let path = parent.join(format!("fabric-mq-group-{}-{test}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn pool(path: &Path) -> SharedPool<MachineClock> {
-    SharedPool::open(path, MachineClock::new()).unwrap()
-}
 
 fn name() -> Name {
     Name::new("billing").unwrap()
@@ -62,60 +41,22 @@ fn patience() -> MemberConfig {
 
 type Process = Member<Arc<Group<SharedLease>>, 8, 8>;
 
-/// Another process that is a member. Killed with this value.
-struct Actor {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Actor {
-    fn start(place: &Place, name: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["a_member_of_another_test", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("FABRIC_MQ_PLACE", &place.0)
-            .env("FABRIC_MQ_NAME", name)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut this = Self { child, lines };
-        this.says("joined");
-        this
-    }
-
-    #[track_caller]
-    fn says(&mut self, wanted: &str) {
-        loop {
-            let line = self.lines.next().expect("it says something more").unwrap();
-            if line.split_once("@ ").is_some_and(|(_, said)| said == wanted) {
-                return;
-            }
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Actor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Another process that is a member.
+fn start(place: &Place, name: &str) -> Actor {
+    let mut actor = Actor::start(place, "member", &[("NAME", name)]);
+    actor.comes_to_say("joined");
+    actor
 }
 
 #[test]
-#[ignore = "the entry of the processes that the other tests start"]
-fn a_member_of_another_test() {
-    let pool = pool(Path::new(&std::env::var("FABRIC_MQ_PLACE").unwrap()));
+#[ignore = "run by the other tests of this file: cargo test --test group_processes"]
+fn an_actor_of_another_test() {
+    if process::role().is_none() {
+        return;
+    }
+    let pool = process::pool(&process::given_place());
     let group = Arc::new(Group::attach(pool.join_named(&name()).unwrap()).unwrap());
-    let config = match std::env::var("FABRIC_MQ_NAME").unwrap().as_str() {
+    let config = match setting("NAME").as_str() {
         "" => patience(),
         name => patience().with_name(Name::new(name).unwrap()),
     };
@@ -123,12 +64,12 @@ fn a_member_of_another_test() {
     let mut member: Process = Member::new(group, config).unwrap();
     loop {
         match member.step(clock.now()) {
-            Ok(Some(Event::Joined { .. })) => println!("@ joined"),
-            Ok(Some(Event::Lost { .. })) => println!("@ lost"),
+            Ok(Some(Event::Joined { .. })) => say("joined"),
+            Ok(Some(Event::Lost { .. })) => say("lost"),
             Ok(Some(_)) => continue,
             Ok(None) => {}
-            Err(MemberError::Lapsed) => println!("@ lapsed"),
-            Err(MemberError::Fenced) => return println!("@ fenced"),
+            Err(MemberError::Lapsed) => say("lapsed"),
+            Err(MemberError::Fenced) => return say("fenced"),
             Err(MemberError::Full { .. }) => {}
             Err(error) => panic!("{error}"),
         }
@@ -139,7 +80,7 @@ fn a_member_of_another_test() {
             let committed = member.group().committed(partition).unwrap().map_or(0, Offset::value);
             match member.commit(partition, Offset::new(committed + 1)) {
                 Ok(()) => {}
-                Err(OffsetError::Stale { .. }) => println!("@ stale"),
+                Err(OffsetError::Stale { .. }) => say("stale"),
                 // Taken over and committed to between the two calls.
                 Err(OffsetError::Behind { .. } | OffsetError::NotClaimed { .. }) => {}
                 Err(error) => panic!("{error}"),
@@ -198,7 +139,7 @@ impl Watcher {
 
 fn format(place: &Place) -> Watcher {
     let config = GroupConfig::new("billing", "events", PARTITIONS).with_places(8);
-    let lease = pool(&place.0).acquire_named(&name(), config.lease_bytes().unwrap(), Ticks::MAX).unwrap();
+    let lease = place.pool().acquire_named(&name(), config.lease_bytes().unwrap(), Ticks::MAX).unwrap();
     Watcher { group: Group::format(lease, config).unwrap(), last: vec![(0, 0); PARTITIONS as usize] }
 }
 
@@ -206,14 +147,14 @@ fn format(place: &Place) -> Watcher {
 fn the_partitions_of_killed_processes_are_taken_over_before_their_session_is_over() {
     let place = Place::new("kill");
     let mut watcher = format(&place);
-    let mut actors: Vec<Actor> = (0..3).map(|_| Actor::start(&place, "")).collect();
+    let mut actors: Vec<Actor> = (0..3).map(|_| start(&place, "")).collect();
     watcher.until_all_move();
     let mut fastest = Duration::MAX;
     for turn in 0..12 {
         watcher.until_shared_by(3);
         actors.remove(turn % 3).kill();
         fastest = fastest.min(watcher.until_all_move());
-        actors.push(Actor::start(&place, ""));
+        actors.push(start(&place, ""));
     }
     watcher.until_shared_by(3);
     // The proof comes at the next look; only a machine that is busy with other things takes longer, and not each time.
@@ -224,14 +165,14 @@ fn the_partitions_of_killed_processes_are_taken_over_before_their_session_is_ove
 fn a_stopped_process_is_given_up_and_told_when_it_goes_on() {
     let place = Place::new("stop");
     let mut watcher = format(&place);
-    let (mut stopped, _other) = (Actor::start(&place, ""), Actor::start(&place, ""));
+    let (mut stopped, _other) = (start(&place, ""), start(&place, ""));
     watcher.until_shared_by(2);
     stopped.signal(Signal::STOP);
     watcher.until_shared_by(1);
     watcher.until_all_move();
     stopped.signal(Signal::CONT);
-    stopped.says("lapsed");
-    stopped.says("joined");
+    stopped.comes_to_say("lapsed");
+    stopped.comes_to_say("joined");
     watcher.until_shared_by(2);
     watcher.until_all_move();
 }
@@ -240,21 +181,21 @@ fn a_stopped_process_is_given_up_and_told_when_it_goes_on() {
 fn a_named_process_that_starts_again_fences_the_one_before_it() {
     let place = Place::new("name");
     let mut watcher = format(&place);
-    let mut first = Actor::start(&place, "north");
-    let other = Actor::start(&place, "south");
+    let mut first = start(&place, "north");
+    let other = start(&place, "south");
     watcher.until_shared_by(2);
-    let mut again = Actor::start(&place, "north");
-    first.says("fenced");
+    let mut again = start(&place, "north");
+    first.comes_to_say("fenced");
     watcher.until_shared_by(2);
     watcher.until_all_move();
     // And the process that formatted the group may go, as long as it leaves the lease.
     let Watcher { group, last } = watcher;
     group.detach();
-    let group = Group::attach(pool(&place.0).join_named(&name()).unwrap()).unwrap();
+    let group = Group::attach(place.pool().join_named(&name()).unwrap()).unwrap();
     let mut watcher = Watcher { group, last };
     watcher.until_all_move();
     other.kill();
     watcher.until_shared_by(1);
     watcher.until_all_move();
-    assert!(again.child.try_wait().unwrap().is_none(), "it lives");
+    assert!(again.is_running(), "it lives");
 }

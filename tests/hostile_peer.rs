@@ -16,15 +16,14 @@
 )]
 
 mod common;
+#[path = "common/process.rs"]
+mod process;
 
 use common::Rng;
-use fabric_mq::clock::MachineClock;
-use fabric_mq::lease::{Lease, SharedLease, SharedPool, Untrusted};
+use fabric_mq::lease::{Lease, SharedLease, Untrusted};
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, SharedWriter, Start, Writer};
 use fabric_mq::{Name, Ticks};
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use process::{Actor, Place, say};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -39,32 +38,9 @@ fn seconds() -> u64 {
     std::env::var("FABRIC_MQ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
 }
 
-/// A directory of the machine's memory that goes with this value.
-struct Place(PathBuf);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn pool(path: &Path) -> SharedPool<MachineClock> {
-    SharedPool::open(path, MachineClock::new()).unwrap()
-}
-
-/// The other process; killed with this value.
-struct Peer(Child);
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Stores anything anywhere until it is killed, or whoever started it is gone. From time to time the lease is whole again,
 /// else nobody would get past attaching.
-fn rewrite(lease: &SharedLease<Untrusted>, seed: u64) {
+fn rewrite(lease: &SharedLease<Untrusted>, seed: u64) -> ! {
     let words = lease.len() / 8;
     #[allow(unsafe_code, reason = "the lease under test")]
     // SAFETY: the lease's bytes are valid and aligned for as long as it lives, and so is its record before them; what else
@@ -76,9 +52,8 @@ fn rewrite(lease: &SharedLease<Untrusted>, seed: u64) {
     let slots = RECORD / 8 + (384 + 128 * 9) / 8;
     let control = slots + 16 * 128 / 8;
     let mut rng = Rng::new(seed);
-    let parent = rustix::process::getppid();
-    println!("@ ready");
-    while rustix::process::getppid() == parent {
+    say("ready");
+    loop {
         for (word, was) in all.iter().zip(&whole) {
             word.store(*was, Ordering::Relaxed);
         }
@@ -125,12 +100,11 @@ fn forge(slots: &[AtomicU64], rng: &mut Rng) {
 }
 
 #[test]
-#[ignore = "the entry of the process that the other test starts"]
-fn the_peer() {
-    let place = PathBuf::from(std::env::var("FABRIC_MQ_PLACE").unwrap());
-    let name = Name::new(&std::env::var("FABRIC_MQ_NAME").unwrap()).unwrap();
-    let lease = pool(&place).join_named(&name).unwrap();
-    rewrite(&lease, 0xe1e1 ^ name.as_str().len() as u64);
+#[ignore = "run by the other tests of this file: cargo test --test hostile_peer"]
+fn an_actor_of_another_test() {
+    let Some(kind) = process::role() else { return };
+    let lease = process::pool(&process::given_place()).join_named(&Name::new(&kind).unwrap()).unwrap();
+    rewrite(&lease, 0xe1e1 ^ kind.len() as u64);
 }
 
 #[derive(Default)]
@@ -188,9 +162,8 @@ fn round<K: Keep>(ring: &Ring<SharedLease<Untrusted>, K>, way: u64, seen: &mut S
 }
 
 fn survive<K: Keep>(seconds: Duration, kind: &str) {
-    let place = Place(std::env::temp_dir().join(format!("fabric-mq-test-{}-peer-{kind}", std::process::id())));
-    let _ = std::fs::remove_dir_all(&place.0);
-    let pool = pool(&place.0);
+    let place = Place::new(&format!("peer-{kind}"));
+    let pool = place.pool();
     let name = Name::new(kind).unwrap();
     let ring: Ring<_, K> =
         Ring::format(pool.acquire_named(&name, SHAPE.lease_bytes().unwrap(), HOUR).unwrap(), SHAPE).unwrap();
@@ -202,17 +175,8 @@ fn survive<K: Keep>(seconds: Duration, kind: &str) {
         }
         parked.park();
     }
-    let mut peer = Peer(
-        Command::new(std::env::current_exe().unwrap())
-            .args(["the_peer", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("FABRIC_MQ_PLACE", &place.0)
-            .env("FABRIC_MQ_NAME", kind)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let ready = BufReader::new(peer.0.stdout.take().unwrap()).lines().any(|line| line.unwrap().contains("@ ready"));
-    assert!(ready, "the peer did not start");
+    let mut peer = Actor::start(&place, kind, &[]);
+    peer.says("ready");
 
     let (mut seen, mut rounds) = (Seen::default(), 0_u64);
     let end = Instant::now() + seconds;
@@ -229,7 +193,7 @@ fn survive<K: Keep>(seconds: Duration, kind: &str) {
         }
         let _ = pool.leases();
     }
-    assert!(peer.0.try_wait().unwrap().is_none(), "the peer died before it was killed");
+    assert!(peer.is_running(), "the peer died before it was killed");
     println!(
         "hostile process, {kind}: passed {rounds} rounds ({} refused, {} records read, {} written, {} errors)",
         seen.refused, seen.records, seen.written, seen.errors

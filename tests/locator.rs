@@ -17,6 +17,8 @@
 )]
 
 mod common;
+#[path = "common/process.rs"]
+mod process;
 
 use common::{Owned, Rng, crew, scale};
 use fabric_mq::clock::{MachineClock, ManualClock};
@@ -34,12 +36,10 @@ use fabric_mq::producer::{Producer, SendError};
 use fabric_mq::topic::{StaticRings, StaticTopics, TopicConfig, TopicError, TopicManager};
 use fabric_mq::uri::Uri;
 use fabric_mq::{Epoch, Generation, LeaseError, LeaseId, Name, Ticks};
+use process::{Actor, Place, say, setting, wait_for_word};
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Lines, Write};
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -950,22 +950,16 @@ fn a_peer_that_writes_anything_does_no_harm() {
 
 // ---- topics that others write
 
-/// A directory of the machine's memory that goes with this value.
-struct Place(PathBuf);
+/// What processes share, and what they leave.
+trait Shared {
+    fn topics(&self) -> Topics;
+    fn files(&self) -> Vec<String>;
+    /// Nothing may be left once everybody has gone.
+    #[track_caller]
+    fn is_clean(&self);
+}
 
-impl Place {
-    fn new(test: &str) -> Self {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
-        let path = parent.join(format!("fabric-mq-locator-{}-{test}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    fn pool(&self) -> SharedPool<MachineClock> {
-        SharedPool::open(&self.0, MachineClock::new()).unwrap()
-    }
-
+impl Shared for Place {
     fn topics(&self) -> Topics {
         TopicManager::with_pool(self.pool(), MachineClock::new())
     }
@@ -974,18 +968,11 @@ impl Place {
         fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    /// Nothing may be left once everybody has gone.
     #[track_caller]
     fn is_clean(&self) {
         let reaped = self.pool().reap().unwrap();
         assert!(reaped.unfit.is_empty(), "{reaped:?}");
         assert_eq!(self.files(), Vec::<String>::new());
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -1176,76 +1163,18 @@ fn static_topics_are_read_where_somebody_else_writes() {
 
 // ---- other processes
 
-/// Another process in a role. Killed with this value.
-struct Actor {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Actor {
-    fn start(place: &Place, role: &str, setting: u64) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["an_actor_of_another_test", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("FABRIC_MQ_ROLE", role)
-            .env("FABRIC_MQ_PLACE", &place.0)
-            .env("FABRIC_MQ_NUMBER", setting.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    /// What it says next.
-    #[track_caller]
-    fn says(&mut self, wanted: &str) {
-        loop {
-            let line = self.lines.next().expect("it says something more").unwrap();
-            if let Some((_, said)) = line.split_once("@ ") {
-                return assert_eq!(said, wanted);
-            }
-        }
-    }
-
-    fn tell(&mut self) {
-        writeln!(self.child.stdin.as_mut().unwrap()).unwrap();
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    #[track_caller]
-    fn ends_well(mut self) {
-        assert!(self.child.wait().unwrap().success(), "it failed: see above");
-    }
-}
-
-impl Drop for Actor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn say(what: impl std::fmt::Display) {
-    println!("@ {what}");
-}
-
-/// Waits until the one who started this says so.
-fn wait_for_word() {
-    std::io::stdin().read_line(&mut String::new()).unwrap();
+/// Another process in a role that has a number.
+fn actor(place: &Place, role: &str, number: u64) -> Actor {
+    Actor::start(place, role, &[("NUMBER", &number.to_string())])
 }
 
 #[test]
-#[ignore = "the entry of the processes that the other tests start"]
+#[ignore = "run by the other tests of this file: cargo test --test locator"]
 fn an_actor_of_another_test() {
-    let setting = |key: &str| std::env::var(format!("FABRIC_MQ_{key}")).unwrap_or_default();
-    let pool = SharedPool::open(setting("PLACE"), MachineClock::new()).unwrap();
+    let Some(role) = process::role() else { return };
+    let pool = process::pool(&process::given_place());
     let number: u64 = setting("NUMBER").parse().unwrap();
-    match setting("ROLE").as_str() {
+    match role.as_str() {
         "write" => write(pool, number),
         "succeed" => succeed(pool, number),
         "publish" => publish(pool, number),
@@ -1326,7 +1255,7 @@ fn numbers(consumer: &mut Consumer<&'static str, Topics>, topics: &Topics) -> Ve
 #[test]
 fn a_process_finds_anothers_topic_and_reads_on_when_that_one_is_killed_and_followed() {
     let place = Place::new("processes");
-    let mut first = Actor::start(&place, "write", 20);
+    let mut first = actor(&place, "write", 20);
     first.says("1");
     first.says("sent");
     let topics = place.topics();
@@ -1347,7 +1276,7 @@ fn a_process_finds_anothers_topic_and_reads_on_when_that_one_is_killed_and_follo
     assert_eq!(registry.resolve::<16>(&uri(EVENTS)).unwrap(), found);
     assert!(watch.poll::<_, 16>(&registry).unwrap().is_none());
 
-    let mut second = Actor::start(&place, "succeed", 10);
+    let mut second = actor(&place, "succeed", 10);
     second.says("2");
     second.says("sent");
     let Ok(Some(Change::<16>::Published(again))) = watch.poll(&registry) else { panic!("it is published again") };
@@ -1375,7 +1304,7 @@ fn a_process_finds_anothers_topic_and_reads_on_when_that_one_is_killed_and_follo
 #[test]
 fn what_the_dead_published_is_withdrawn_when_somebody_says_so() {
     let place = Place::new("withdrawn");
-    let mut writer = Actor::start(&place, "write", 1);
+    let mut writer = actor(&place, "write", 1);
     writer.says("1");
     let pool = place.pool();
     let registry = registry_of(&pool);
@@ -1397,7 +1326,7 @@ fn a_killed_publisher_holds_nobody_up() {
     let mut last = Generation::default();
     let mut rng = Rng::new(6);
     for round in 0..12 * scale() {
-        let mut actors: Vec<_> = (0..2).map(|actor| Actor::start(&place, "publish", round * 2 + actor)).collect();
+        let mut actors: Vec<_> = (0..2).map(|number| actor(&place, "publish", round * 2 + number)).collect();
         actors.iter_mut().for_each(|actor| actor.says("publishes"));
         std::thread::sleep(Duration::from_micros(rng.below(5000)));
         actors.into_iter().for_each(Actor::kill);
@@ -1425,7 +1354,7 @@ fn a_killed_publisher_holds_nobody_up() {
 fn processes_that_open_the_registry_at_the_same_time_have_the_same_one() {
     let place = Place::new("race");
     for round in 0..4 * scale() {
-        let mut actors: Vec<_> = (0..4).map(|number| Actor::start(&place, "open", number)).collect();
+        let mut actors: Vec<_> = (0..4).map(|number| actor(&place, "open", number)).collect();
         actors.iter_mut().for_each(|actor| actor.says("ready"));
         actors.iter_mut().for_each(Actor::tell);
         actors.iter_mut().for_each(|actor| actor.says("published"));

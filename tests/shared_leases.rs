@@ -14,20 +14,23 @@
 )]
 
 mod common;
+#[path = "common/process.rs"]
+mod process;
 
 use common::{Rng, scale};
 use fabric_mq::clock::{Clock, MachineClock, ManualClock};
 use fabric_mq::lease::{Cooperative, Lease, Pool, Role, SharedLease, SharedPool, Trust, Untrusted};
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, Start, Writer};
 use fabric_mq::{ConfigError, Epoch, JoinError, LeaseError, LeaseId, Name, ReadError, Ticks, Unfit, WriteError};
+use process::{Actor, PATIENCE, Place, say, setting, wait_for_word};
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,22 +61,15 @@ fn soon<R>(what: &str, mut look: impl FnMut() -> Option<R>) -> R {
     }
 }
 
-/// A directory of the machine's memory that goes with this value.
-struct Place(PathBuf);
+/// What a pool leaves in its directory.
+trait Files {
+    fn with_clock(&self) -> (Arc<ManualClock>, SharedPool<Arc<ManualClock>>);
+    fn lease(&self, id: LeaseId) -> PathBuf;
+    fn hold(&self, id: LeaseId) -> PathBuf;
+    fn files(&self) -> usize;
+}
 
-impl Place {
-    fn new(test: &str) -> Self {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
-        let path = parent.join(format!("fabric-mq-test-{}-{test}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    fn pool(&self) -> SharedPool<MachineClock> {
-        SharedPool::open(&self.0, MachineClock::new()).unwrap()
-    }
-
+impl Files for Place {
     fn with_clock(&self) -> (Arc<ManualClock>, SharedPool<Arc<ManualClock>>) {
         let clock = Arc::new(ManualClock::new());
         // Behind what is made at 0 in the same start of the machine.
@@ -94,108 +90,12 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 // ---- other processes
 
-/// Another process in a role. Killed with this value.
-struct Actor {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Actor {
-    fn start(place: &Place, role: &str, settings: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["an_actor_of_another_test", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("FABRIC_MQ_ROLE", role)
-            .env("FABRIC_MQ_PLACE", &place.0)
-            .envs(settings.iter().map(|(key, value)| (format!("FABRIC_MQ_{key}"), *value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    /// What it says next.
-    #[track_caller]
-    fn said(&mut self) -> String {
-        loop {
-            let line = self.lines.next().expect("it says something more").unwrap();
-            if let Some((_, said)) = line.split_once("@ ") {
-                return said.to_owned();
-            }
-        }
-    }
-
-    #[track_caller]
-    fn says(&mut self, wanted: &str) {
-        assert_eq!(self.said(), wanted);
-    }
-
-    /// A number that it says behind a word.
-    #[track_caller]
-    fn number(&mut self, word: &str) -> u64 {
-        let said = self.said();
-        said.strip_prefix(word).unwrap_or_else(|| panic!("{said:?} is not {word}")).trim().parse().unwrap()
-    }
-
-    fn tell(&mut self) {
-        writeln!(self.child.stdin.as_mut().unwrap()).unwrap();
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Stops it, and waits until it is.
-    fn stop(&self) {
-        self.signal(Signal::STOP);
-        let status = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap();
-        assert!(status.is_some_and(|(_, status)| status.stopped()), "it is stopped, not dead");
-    }
-
-    #[track_caller]
-    fn ends_well(mut self) {
-        assert!(self.child.wait().unwrap().success(), "it failed: see above");
-    }
-}
-
-impl Drop for Actor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn setting(key: &str) -> String {
-    std::env::var(format!("FABRIC_MQ_{key}")).unwrap_or_default()
-}
-
-fn say(what: impl std::fmt::Display) {
-    println!("@ {what}");
-}
-
-/// Waits until the one who started this says so.
-fn wait_for_word() {
-    std::io::stdin().read_line(&mut String::new()).unwrap();
-}
-
 #[test]
-#[ignore = "the entry of the processes that the other tests start"]
+#[ignore = "run by the other tests of this file: cargo test --test shared_leases"]
 fn an_actor_of_another_test() {
-    let role = setting("ROLE");
+    let Some(role) = process::role() else { return };
     match (role.as_str(), setting("KEEP").as_str(), setting("TRUST").as_str()) {
         ("write", "retain", "untrusted") => write::<Retain, _>(untrusted()),
         ("write", "retain", _) => write::<Retain, _>(cooperative()),
@@ -213,7 +113,7 @@ fn an_actor_of_another_test() {
 }
 
 fn untrusted() -> SharedPool<MachineClock> {
-    SharedPool::open(setting("PLACE"), MachineClock::new()).unwrap()
+    process::pool(&process::given_place())
 }
 
 #[allow(unsafe_code, reason = "the processes of these tests follow the protocol")]
@@ -742,7 +642,7 @@ fn what_the_dead_left_is_reaped_and_what_the_living_have_is_not() {
     let [info] = pool.leases().unwrap()[..] else { panic!("one lease") };
     assert_eq!((info.id, info.name, info.epoch, info.state), (id, Some(name(LOG)), Epoch::new(1), Ok(())));
     if cfg!(target_os = "linux") {
-        assert_eq!(info.holder, Some(writer.child.id()));
+        assert_eq!(info.holder, Some(writer.id()));
     }
     assert_eq!(pool.reap().unwrap().removed, [], "all live");
     writer.kill();
@@ -1080,7 +980,9 @@ fn whoever_comes_goes_sweeps_reaps_and_fences_at_the_same_time() {
     let id = SharedPool::<MachineClock>::id_of(&name(LOG));
     let mut rng = Rng::new(4);
     let (mut expired, mut reaped) = (0, 0);
-    while actors.iter_mut().any(|actor| actor.child.try_wait().unwrap().is_none()) {
+    let begin = Instant::now();
+    while actors.iter_mut().any(Actor::is_running) {
+        assert!(begin.elapsed() < PATIENCE * scale() as u32, "they do not come to an end");
         match rng.next() % 8 {
             0 => drop(pool.fence(id)),
             1 => drop(pool.renew(id, ms(20))),

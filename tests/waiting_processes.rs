@@ -4,6 +4,7 @@
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "one load through one pointer")]
 #![allow(
     clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
@@ -14,15 +15,16 @@
 )]
 
 mod common;
+#[path = "common/process.rs"]
+mod process;
 
 use common::scale;
-use fabric_mq::clock::{MachineClock, SystemClock};
-use fabric_mq::lease::{SharedLease, SharedPool, Untrusted};
+use fabric_mq::clock::SystemClock;
+use fabric_mq::lease::{SharedLease, Untrusted};
 use fabric_mq::ring::{Deadline, Reader, Ring, RingConfig, Start, Writer};
 use fabric_mq::{Name, Ticks};
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use process::{Actor, PATIENCE, Place, pool, say, wait_for_word};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,115 +33,32 @@ const SHAPE: RingConfig = RingConfig::new(64, 4096).with_readers(8);
 
 type Log = Ring<SharedLease<Untrusted>>;
 
-/// A directory of the machine's memory that goes with this value.
-struct Place(PathBuf);
+/// An empty log of this name.
+fn create(place: &Path, log: &str) -> Log {
+    let lease = pool(place).acquire_named(&Name::new(log).unwrap(), SHAPE.lease_bytes().unwrap(), HOUR).unwrap();
+    Ring::format(lease, SHAPE).unwrap()
+}
 
-impl Place {
-    fn new(test: &str) -> Self {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
-        let path = parent.join(format!("fabric-mq-waiting-{}-{test}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
+/// To read it.
+fn join(place: &Path, log: &str) -> Log {
+    Ring::attach(pool(place).join_named(&Name::new(log).unwrap()).unwrap()).unwrap()
+}
 
-    fn pool(&self) -> SharedPool<MachineClock> {
-        SharedPool::open(&self.0, MachineClock::new()).unwrap()
-    }
-
-    /// An empty log of this name.
-    fn create(&self, log: &str) -> Log {
-        let lease = self.pool().acquire_named(&Name::new(log).unwrap(), SHAPE.lease_bytes().unwrap(), HOUR).unwrap();
-        Ring::format(lease, SHAPE).unwrap()
-    }
-
-    /// To read it.
-    fn join(&self, log: &str) -> Log {
-        Ring::attach(self.pool().join_named(&Name::new(log).unwrap()).unwrap()).unwrap()
-    }
-
-    /// To write it, behind whoever wrote it before.
-    fn take_over(&self, log: &str) -> Log {
-        let start = Instant::now();
-        loop {
-            match self.pool().attach_named(&Name::new(log).unwrap()) {
-                Ok(lease) => return Ring::attach(lease).unwrap(),
-                Err(error) => assert!(start.elapsed() < Duration::from_secs(10), "{error}"),
-            }
-            thread::sleep(Duration::from_millis(1));
+/// To write it, behind whoever wrote it before.
+fn take_over(place: &Path, log: &str) -> Log {
+    let start = Instant::now();
+    loop {
+        match pool(place).attach_named(&Name::new(log).unwrap()) {
+            Ok(lease) => return Ring::attach(lease).unwrap(),
+            Err(error) => assert!(start.elapsed() < Duration::from_secs(10), "{error}"),
         }
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Another process in a role. Killed with this value.
-struct Actor {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Actor {
-    fn start(place: &Place, role: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["an_actor_of_another_test", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("FABRIC_MQ_ROLE", role)
-            .env("FABRIC_MQ_PLACE", &place.0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    /// What it says next.
-    #[track_caller]
-    fn said(&mut self) -> String {
-        loop {
-            let line = self.lines.next().expect("it says something more").unwrap();
-            if let Some((_, said)) = line.split_once("@ ") {
-                return said.to_owned();
-            }
-        }
-    }
-
-    fn tell(&mut self) {
-        writeln!(self.child.stdin.as_mut().unwrap()).unwrap();
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    #[track_caller]
-    fn ends_well(mut self) {
-        assert!(self.child.wait().unwrap().success(), "it failed: see above");
-    }
-}
-
-impl Drop for Actor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn say(what: impl std::fmt::Display) {
-    println!("@ {what}");
-}
-
-fn wait_for_word() {
-    std::io::stdin().read_line(&mut String::new()).unwrap();
-}
-
+/// Later than anybody here waits: nothing but a wake-up comes in time.
 fn never() -> Deadline<SystemClock> {
-    Deadline::at(SystemClock::new(), Ticks::MAX).with_recheck(HOUR)
+    Deadline::after(SystemClock::new(), Ticks::from_millis(2 * PATIENCE.as_millis() as u64)).with_recheck(HOUR)
 }
 
 fn after(ms: u64) -> Deadline<SystemClock> {
@@ -147,29 +66,28 @@ fn after(ms: u64) -> Deadline<SystemClock> {
 }
 
 #[test]
-#[ignore = "the entry of the processes that the other tests start"]
+#[ignore = "run by the other tests of this file: cargo test --test waiting_processes"]
 fn an_actor_of_another_test() {
-    let place = Place(PathBuf::from(std::env::var("FABRIC_MQ_PLACE").unwrap()));
-    match std::env::var("FABRIC_MQ_ROLE").unwrap().as_str() {
+    let Some(role) = process::role() else { return };
+    let place = process::given_place();
+    match role.as_str() {
         "echo" => echo(&place),
         "sleep" => sleep(&place),
         "write" => write(&place),
         "spin" => spin(&place),
         role => panic!("no such role: {role}"),
     }
-    // It is the other process's.
-    std::mem::forget(place);
 }
 
 /// Sends back what comes, asleep in between.
-fn echo(place: &Place) {
-    let (there, back) = (place.join("there"), place.create("back"));
+fn echo(place: &Path) {
+    let (there, back) = (join(place, "there"), create(place, "back"));
     let mut reader = Reader::join(&there, "echo", Start::Earliest).unwrap();
     let mut writer = Writer::claim(&back).unwrap();
     say("ready");
-    let (mut buffer, never) = ([0; 8], never());
+    let mut buffer = [0; 8];
     loop {
-        reader.wait_copy_next(&mut buffer, &never).unwrap().unwrap();
+        reader.wait_copy_next(&mut buffer, &never()).unwrap().unwrap();
         writer.write(&buffer).unwrap();
         writer.wake_readers();
         if buffer == [u8::MAX; 8] {
@@ -181,8 +99,8 @@ fn echo(place: &Place) {
 }
 
 /// The same, awake all the time.
-fn spin(place: &Place) {
-    let (there, back) = (place.join("there"), place.create("back"));
+fn spin(place: &Path) {
+    let (there, back) = (join(place, "there"), create(place, "back"));
     let mut reader = Reader::join(&there, "echo", Start::Earliest).unwrap();
     let mut writer = Writer::claim(&back).unwrap();
     say("ready");
@@ -196,8 +114,8 @@ fn spin(place: &Place) {
 }
 
 /// Sleeps until it is killed, or there is a record.
-fn sleep(place: &Place) {
-    let log = place.join("log");
+fn sleep(place: &Path) {
+    let log = join(place, "log");
     let mut reader = Reader::join(&log, "sleeper", Start::Latest).unwrap();
     say("asleep");
     assert!(reader.wait(&never()).unwrap());
@@ -205,8 +123,8 @@ fn sleep(place: &Place) {
 }
 
 /// Writes a record and stays until it is killed.
-fn write(place: &Place) {
-    let log = place.create("log");
+fn write(place: &Path) {
+    let log = create(place, "log");
     let mut writer = Writer::claim(&log).unwrap();
     writer.write(b"first").unwrap();
     say("written");
@@ -236,13 +154,13 @@ fn until_set(log: &Log) {
 
 /// Sends numbers to the echo and back, with a rest before each; answers how long each took.
 fn ping_pong(place: &Place, role: &str, rounds: u64, sleeps: bool, rest: Duration) -> Vec<Duration> {
-    let there = place.create("there");
-    let mut actor = Actor::start(place, role);
-    assert_eq!(actor.said(), "ready");
-    let back = place.join("back");
+    let there = create(&place.0, "there");
+    let mut actor = Actor::start(place, role, &[]);
+    actor.says("ready");
+    let back = join(&place.0, "back");
     let mut reader = Reader::join(&back, "main", Start::Earliest).unwrap();
     let mut writer = Writer::claim(&there).unwrap();
-    let (mut buffer, never) = ([0; 8], never());
+    let mut buffer = [0; 8];
     let mut took = Vec::with_capacity(usize::try_from(rounds).unwrap());
     for round in (0..rounds).chain([u64::MAX]) {
         if !rest.is_zero() {
@@ -252,10 +170,14 @@ fn ping_pong(place: &Place, role: &str, rounds: u64, sleeps: bool, rest: Duratio
         writer.write(&round.to_le_bytes()).unwrap();
         if sleeps {
             writer.wake_readers();
-            assert!(reader.wait(&never).unwrap());
+            assert!(reader.wait(&never()).unwrap());
         }
+        let mut looks = 0_u32;
         while reader.copy_next(&mut buffer).unwrap().is_none() {
             assert!(!sleeps, "it was woken for something");
+            looks = looks.wrapping_add(1);
+            // Seldom, so that it costs the figures nothing.
+            assert!(!looks.is_multiple_of(1 << 16) || start.elapsed() < PATIENCE, "nothing comes back");
         }
         took.push(start.elapsed());
         assert_eq!(u64::from_le_bytes(buffer), round);
@@ -276,10 +198,10 @@ fn ten_thousand_rounds_of_two_processes_need_no_recheck() {
 #[test]
 fn a_sleeper_that_is_killed_costs_one_ring() {
     let place = Place::new("killed");
-    let log = place.create("log");
+    let log = create(&place.0, "log");
     let mut writer = Writer::claim(&log).unwrap();
-    let mut actor = Actor::start(&place, "sleep");
-    assert_eq!(actor.said(), "asleep");
+    let mut actor = Actor::start(&place, "sleep", &[]);
+    actor.says("asleep");
     until_set(&log);
     actor.kill();
     assert_eq!((bell(&log, 64), bell(&log, 68)), (0, 1), "its bit is left");
@@ -288,23 +210,24 @@ fn a_sleeper_that_is_killed_costs_one_ring() {
     writer.wake_readers();
     assert_eq!((bell(&log, 64), bell(&log, 68)), (1, 0), "rung once, for nobody");
     // The next one sleeps and is woken as ever.
-    let mut actor = Actor::start(&place, "sleep");
-    assert_eq!(actor.said(), "asleep");
+    let mut actor = Actor::start(&place, "sleep", &[]);
+    actor.says("asleep");
     until_set(&log);
     writer.write(b"y").unwrap();
     writer.wake_readers();
-    assert_eq!(actor.said(), "awake");
+    actor.says("awake");
     actor.ends_well();
 }
 
 #[test]
 fn a_writer_that_is_killed_leaves_its_sleepers_to_their_deadline_or_to_its_successor() {
     let place = Place::new("writer");
-    let mut actor = Actor::start(&place, "write");
-    assert_eq!(actor.said(), "written");
-    let log = place.join("log");
+    let mut actor = Actor::start(&place, "write", &[]);
+    actor.says("written");
+    let log = join(&place.0, "log");
     let mut reader = Reader::join(&log, "main", Start::Earliest).unwrap();
     let mut buffer = [0; 8];
+    let start = Instant::now();
     assert_eq!(reader.wait_copy_next(&mut buffer, &never()).unwrap().unwrap().len(), 5);
     // Woken by one that lives.
     actor.tell();
@@ -314,12 +237,13 @@ fn a_writer_that_is_killed_leaves_its_sleepers_to_their_deadline_or_to_its_succe
     thread::scope(|scope| {
         let woken = scope.spawn(|| reader.wait_copy_next(&mut buffer, &never()).map(|record| record.map(|r| r.len())));
         thread::sleep(Duration::from_millis(20));
-        let next = place.take_over("log");
+        let next = take_over(&place.0, "log");
         let mut writer = Writer::claim(&next).unwrap();
         writer.write(b"next").unwrap();
         writer.wake_readers();
         assert_eq!(woken.join().unwrap(), Ok(Some(4)));
     });
+    assert!(start.elapsed() < PATIENCE, "it was woken, and not by its deadline");
 }
 
 /// Half of a round, from a write in one process or thread to the reader in the other one.
@@ -329,9 +253,9 @@ fn print(what: &str, mut took: Vec<Duration>) {
     println!("{what:<28} p50 {:>7.1} us   p99 {:>7.1} us", at(50), at(99));
 }
 
-/// `cargo test --release --test waiting_processes -- --ignored --nocapture latency`: half of a round there and back each.
+/// Half of a round there and back each.
 #[test]
-#[ignore = "figures, to be read by people"]
+#[ignore = "figures, to be read by people: cargo test --release --test waiting_processes -- --ignored --nocapture latency"]
 #[allow(clippy::cast_precision_loss, reason = "figures")]
 fn latency_of_wake_ups() {
     const ROUNDS: u64 = 2_000;
