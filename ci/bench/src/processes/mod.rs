@@ -288,7 +288,7 @@ mod tests {
 
     /// Started by hosts in the other tests, with the place to go to.
     #[test]
-    #[ignore = "a part of other tests"]
+    #[ignore = "run by the other tests of this program: cd ci/bench; cargo test processes"]
     fn a_guest() {
         if let Some(place) = meeting::given_place() {
             attend(&place);
