@@ -118,12 +118,12 @@ impl fmt::Display for LeaseError {
                 "the connection to the leased memory broke before it answered: attach again, and look whether the last record is there",
             ),
             Self::InUse => f.write_str("the leased memory is held by somebody: drop that holder first"),
-            Self::Io(inner) => write!(f, "the operating system refused with code {inner}"),
+            Self::Io(inner) => write!(f, "the operating system refused with code {inner}: put right what that errno stands for, and try again"),
             Self::Released => f.write_str("the lease was given back by its holder: acquire a new one"),
             Self::Revoked => f.write_str("the lease was revoked by its pool: acquire a new one"),
             Self::Unfit(inner) => write!(f, "the file cannot be leased: {inner}"),
-            Self::Unknown => f.write_str("the pool knows no lease of this id"),
-            Self::Unsupported => f.write_str("this kind of lease cannot do that"),
+            Self::Unknown => f.write_str("the pool knows no lease of this id: acquire one, or ask the pool that has it"),
+            Self::Unsupported => f.write_str("this kind of lease cannot do that: take one of a kind that can"),
         }
     }
 }
@@ -155,11 +155,11 @@ impl core::error::Error for Unfit {}
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Kind => "it is a link, a directory, or no plain file with one name",
+            Self::Kind => "it is a link, a directory, or no plain file with one name: remove it, or give the pool a directory of its own",
             Self::Mode => "its mode lets others in: files have mode 0600 and the pool's directory 0700",
             Self::Name => "it is leased under another name: choose a name that is not taken",
             Self::NotALease => "it holds no lease: give the pool a directory of its own",
-            Self::Owner => "it belongs to another user",
+            Self::Owner => "it belongs to another user: give each user a directory of their own",
             Self::Record => "its record is damaged: end the processes that use it, and remove the file",
             Self::Size => "somebody cut it off or made it longer: end the processes that use it, and remove the file",
             Self::Version => "its record has a version that this library does not know: use a newer one",
@@ -197,7 +197,7 @@ impl fmt::Display for ConfigError {
             Self::LeaseTooSmall { needed, found } => write!(f, "the lease has {found} bytes but the ring needs {needed}: lease more, or ask for fewer slots or bytes"),
             Self::Readers => f.write_str("a ring has 1 to 64 readers"),
             Self::Size => f.write_str("slots are a power of two from 2 to 2^28, bytes one from 16 to 2^31, and the target must be able to address them"),
-            Self::Unaligned => f.write_str("the lease does not start at a multiple of 8 bytes"),
+            Self::Unaligned => f.write_str("the lease does not start at a multiple of 8 bytes: align its memory"),
         }
     }
 }
@@ -257,7 +257,7 @@ impl fmt::Display for AttachError {
             }
             Self::Fenced { lease, ring } => write!(
                 f,
-                "the ring was written under epoch {ring}, newer than the lease's {lease}: this lease is out of date"
+                "the ring was written under epoch {ring}, newer than the lease's {lease}: this lease is out of date, acquire a newer one"
             ),
             Self::Keep => f.write_str(
                 "the ring's retention (retain or overwrite) is not the one asked for: attach with the other type",
@@ -265,11 +265,14 @@ impl fmt::Display for AttachError {
             Self::Lease(inner) => write!(f, "{inner}"),
             Self::NotARing => f.write_str("the lease holds no ring: format it"),
             Self::TooShort { needed, found } => {
-                write!(f, "the lease has {found} bytes but the ring in it {needed}: it was cut off")
+                write!(
+                    f,
+                    "the lease has {found} bytes but the ring in it {needed}: it was cut off; lease all of it, or format it again"
+                )
             }
-            Self::Unaligned => f.write_str("the lease does not start at a multiple of 8 bytes"),
+            Self::Unaligned => f.write_str("the lease does not start at a multiple of 8 bytes: align its memory"),
             Self::Version { found, known } => {
-                write!(f, "the ring has format version {found}, this library reads version {known}")
+                write!(f, "the ring has format version {found}, this library reads version {known}: use a newer one")
             }
         }
     }
@@ -326,8 +329,10 @@ impl fmt::Display for WriteError {
             Self::Claimed => f.write_str(
                 "another writer holds the ring: there is one at a time; drop it, or share it as a SharedWriter",
             ),
-            Self::Corrupt(inner) => write!(f, "the ring is damaged: {inner}"),
-            Self::Exhausted => f.write_str("the partition has used up its 2^64 offsets"),
+            Self::Corrupt(inner) => {
+                write!(f, "the ring is damaged: {inner}; format the lease again, or recover its data from elsewhere")
+            }
+            Self::Exhausted => f.write_str("the partition has used up its 2^64 offsets: go on in a new one"),
             Self::Full => {
                 f.write_str("the ring is full: readers must release records first, or choose another full policy")
             }
@@ -339,7 +344,10 @@ impl fmt::Display for WriteError {
             Self::Sealed => {
                 f.write_str("the log was ended here by a newer writer: go on in the lease that its seal names")
             }
-            Self::TooLarge { len, max } => write!(f, "a record of {len} bytes is larger than the ring takes ({max})"),
+            Self::TooLarge { len, max } => write!(
+                f,
+                "a record of {len} bytes is larger than the ring takes ({max}): split it, or give the ring more bytes"
+            ),
         }
     }
 }
@@ -383,8 +391,12 @@ impl core::error::Error for ReadError {}
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Buffer { needed } => write!(f, "the buffer is too small: the record has {needed} bytes"),
-            Self::Corrupt(inner) => write!(f, "the ring is damaged: {inner}"),
+            Self::Buffer { needed } => {
+                write!(f, "the buffer is too small: the record has {needed} bytes, give it one of that size")
+            }
+            Self::Corrupt(inner) => {
+                write!(f, "the ring is damaged: {inner}; seek behind it to go on, or format the lease again")
+            }
             Self::Lease(inner) => write!(f, "{inner}"),
             Self::Overrun { lost } => {
                 write!(f, "{lost} records were overwritten before they were read: read on, or give the ring more room")
@@ -446,7 +458,9 @@ impl fmt::Display for SealError {
         match self {
             Self::Busy => f.write_str("the log is being written or ended by others: fence its writer, and try again"),
             Self::Config(inner) => write!(f, "{inner}"),
-            Self::Corrupt(inner) => write!(f, "the ring is damaged: {inner}"),
+            Self::Corrupt(inner) => {
+                write!(f, "the ring is damaged: {inner}; format the lease again, or recover its data from elsewhere")
+            }
             Self::Epoch { lease, needed } => {
                 write!(f, "the new lease has epoch {lease}: acquire one under epoch {needed} or a higher one")
             }
@@ -509,7 +523,9 @@ impl fmt::Display for JoinError {
             Self::Claimed => {
                 f.write_str("a reader of this name is reading at present: drop it, or choose another name")
             }
-            Self::Corrupt(inner) => write!(f, "the ring is damaged: {inner}"),
+            Self::Corrupt(inner) => {
+                write!(f, "the ring is damaged: {inner}; format the lease again, or recover its data from elsewhere")
+            }
             Self::Lease(inner) => write!(f, "{inner}"),
             Self::Name(inner) => write!(f, "{inner}"),
             Self::ReadersFull { limit } => {
@@ -569,11 +585,18 @@ impl core::error::Error for SeekError {}
 impl fmt::Display for SeekError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Beyond { tail } => write!(f, "the log ends before that, at offset {tail}"),
-            Self::Corrupt(inner) => write!(f, "the ring is damaged: {inner}"),
+            Self::Beyond { tail } => {
+                write!(f, "the log ends before that, at offset {tail}: seek there to read what comes")
+            }
+            Self::Corrupt(inner) => {
+                write!(f, "the ring is damaged: {inner}; format the lease again, or recover its data from elsewhere")
+            }
             Self::Lease(inner) => write!(f, "{inner}"),
             Self::Reclaimed { head } => {
-                write!(f, "the record is gone, its room was used again: the oldest one left is at offset {head}")
+                write!(
+                    f,
+                    "the record is gone, its room was used again: the oldest one left is at offset {head}, seek there"
+                )
             }
         }
     }
@@ -649,7 +672,7 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Character { at } => write!(f, "the character at {at} is not one of A-Z a-z 0-9 . _ -"),
-            Self::Dots => f.write_str("'.' and '..' are no names"),
+            Self::Dots => f.write_str("'.' and '..' are no names: choose another one"),
             Self::Length { len, max } => write!(f, "a name has 1 to {max} bytes, this one has {len}"),
         }
     }

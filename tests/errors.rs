@@ -1,4 +1,4 @@
-//! Every error of topics, producers and consumers: it can happen, and says what to do about it.
+//! Every error says what to do about it; those of topics, producers and consumers are shown to happen.
 #![cfg(feature = "std")]
 #![allow(
     clippy::arithmetic_side_effects,
@@ -11,18 +11,28 @@
     reason = "a test fails by panicking"
 )]
 
+use core::error::Error;
 use core::fmt::Display;
 use fabric_mq::clock::ManualClock;
 use fabric_mq::consumer::{CommitError, Consumer, PollError, SeekPolicy};
+use fabric_mq::dlq::{DlqError, LetterError};
+use fabric_mq::group::{AssignError, GroupConsumerError, GroupError, MemberError};
+use fabric_mq::lease::remote::VerbError;
 use fabric_mq::lease::{HeapPool, Lease, Pool};
-use fabric_mq::message::Record;
+use fabric_mq::locator::{PublishError, RecordError, RegistryError, ResolveError};
+use fabric_mq::message::{MessageError, Record};
 use fabric_mq::offset::{MemOffsetStore, OffsetError, OffsetStore, StaticOffsetStore};
 use fabric_mq::partition::FullPolicy;
-use fabric_mq::producer::Producer;
+use fabric_mq::producer::{Producer, SendError};
 use fabric_mq::ring::{Ring, RingConfig, Writer};
-use fabric_mq::topic::{StaticRings, StaticTopics, TopicConfig, TopicManager};
-use fabric_mq::uri::Uri;
-use fabric_mq::{LeaseId, Offset, Ticks};
+use fabric_mq::topic::{StaticRings, StaticTopics, TopicConfig, TopicError, TopicManager};
+use fabric_mq::uri::{Uri, UriError};
+use fabric_mq::{
+    AttachError, ConfigError, Corrupt, Epoch, JoinError, LeaseError, LeaseId, NameError, Offset, ReadError, SealError,
+    SeekError, Ticks, Unfit, WaitError, WriteError,
+};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 type Clocked = TopicManager<HeapPool<Arc<ManualClock>>, Arc<ManualClock>>;
@@ -228,4 +238,478 @@ fn offset_and_uri_errors() {
     says(Uri::parse("fabric-mq://p"), "NoTopic", "write fabric-mq://pool/topic");
     says(Uri::parse("fabric-mq://p/t/x"), "Partition", "in decimal");
     says(Uri::parse("fabric-mq://p/?"), "Name", "A-Z a-z 0-9 . _ -");
+}
+
+// ---- every variant there is
+
+/// What each error says, by its type and variant.
+#[derive(Default)]
+struct Told(BTreeSet<String>);
+
+impl Told {
+    /// Each of these errors says what to do about it.
+    #[track_caller]
+    fn all<E: Error, const N: usize>(&mut self, errors: [(E, &str); N]) {
+        let kind = std::any::type_name::<E>().rsplit("::").next().unwrap();
+        for (error, remedy) in errors {
+            let (name, text) = (format!("{error:?}"), error.to_string());
+            assert!(text.contains(remedy), "{kind}::{name}: {text:?} does not say {remedy:?}");
+            let variant = name.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+            assert!(self.0.insert(format!("{kind}::{variant}")), "{kind}::{variant} twice");
+        }
+    }
+}
+
+/// The variants of all enums in the sources that are errors.
+fn declared(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            declared(&path, found);
+            continue;
+        }
+        // What the feature adds is there with the feature.
+        if path.ends_with("typed.rs") && !cfg!(feature = "postcard") {
+            continue;
+        }
+        let source = std::fs::read_to_string(&path).unwrap();
+        for error in source.lines().filter_map(|line| line.strip_prefix("impl core::error::Error for ")) {
+            let error = error.trim_end_matches(" {}");
+            let is_enum = |line: &&str| **line == format!("pub enum {error} {{");
+            let variants = source.lines().skip_while(|line| !is_enum(line)).skip(1).take_while(|line| *line != "}");
+            // Four spaces and a capital: neither a field nor a comment.
+            let names = variants
+                .filter_map(|line| line.strip_prefix("    "))
+                .filter(|line| line.starts_with(char::is_uppercase));
+            found.extend(
+                names.map(|name| format!("{error}::{}", name.split(|c: char| !c.is_alphanumeric()).next().unwrap())),
+            );
+        }
+    }
+}
+
+#[test]
+fn every_variant_of_every_error_says_what_to_do() {
+    let mut told = Told::default();
+    of_rings(&mut told);
+    of_topics(&mut told);
+    of_groups(&mut told);
+    of_dead_letters(&mut told);
+    of_registries(&mut told);
+    #[cfg(feature = "postcard")]
+    of_values(&mut told);
+    let mut found = BTreeSet::new();
+    declared(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert!(found.len() > 150, "the errors were found: {}", found.len());
+    assert_eq!(told.0, found, "told, and declared in the sources");
+}
+
+/// Damage, as an attach finds it.
+fn damage() -> Corrupt {
+    let shape = RingConfig::new(8, 256).with_readers(2);
+    let pool = HeapPool::new(ManualClock::new());
+    let ring: Ring<_> = Ring::format(pool.acquire(shape.lease_bytes().unwrap(), Ticks::MAX).unwrap(), shape).unwrap();
+    let lease = ring.into_lease();
+    #[allow(unsafe_code, reason = "a byte of a lease that nobody else has")]
+    // SAFETY: inside the lease, which is this function's alone.
+    unsafe {
+        *lease.base().as_ptr().add(30) ^= 1;
+    }
+    let Err(AttachError::Corrupt(damage)) = Ring::<_>::attach(lease).map(drop) else { panic!("it is damaged") };
+    damage
+}
+
+fn of_rings(told: &mut Told) {
+    let (lease, acquire) = (LeaseError::Revoked, "acquire a new one");
+    let (damaged, recover) = (damage(), "format the lease again");
+    told.all({
+        use LeaseError::*;
+        [
+            (CapacityExceeded, "ask for fewer bytes"),
+            (Disconnected, "try again"),
+            (Expired, "renew it before its time is over"),
+            (Fenced, "this one is finished"),
+            (Indeterminate, "attach again"),
+            (InUse, "drop that holder first"),
+            (Io(28), "code 28: put right what that errno stands for"),
+            (Released, acquire),
+            (Revoked, acquire),
+            (Unfit(fabric_mq::Unfit::Mode), "files have mode 0600"),
+            (Unknown, "acquire one"),
+            (Unsupported, "take one of a kind that can"),
+        ]
+    });
+    told.all({
+        use Unfit::*;
+        [
+            (Kind, "a directory of its own"),
+            (Mode, "files have mode 0600 and the pool's directory 0700"),
+            (Name, "choose a name that is not taken"),
+            (NotALease, "give the pool a directory of its own"),
+            (Owner, "give each user a directory of their own"),
+            (Record, "remove the file"),
+            (Size, "remove the file"),
+            (Version, "use a newer one"),
+        ]
+    });
+    told.all({
+        use ConfigError::*;
+        [
+            (Lease(lease), acquire),
+            (LeaseTooSmall { needed: 9, found: 8 }, "lease more"),
+            (Readers, "1 to 64"),
+            (Size, "power of two"),
+            (Unaligned, "align its memory"),
+        ]
+    });
+    told.all({
+        use AttachError::*;
+        [
+            (Corrupt(damaged), recover),
+            (Features { needed: 1 }, "use a newer one"),
+            (Fenced { lease: Epoch::new(1), ring: Epoch::new(2) }, "acquire a newer one"),
+            (Keep, "attach with the other type"),
+            (Lease(lease), acquire),
+            (NotARing, "format it"),
+            (TooShort { needed: 9, found: 8 }, "lease all of it"),
+            (Unaligned, "align its memory"),
+            (Version { found: 2, known: 1 }, "use a newer one"),
+        ]
+    });
+    told.all({
+        use WriteError::*;
+        [
+            (Claimed, "share it as a SharedWriter"),
+            (Corrupt(damaged), recover),
+            (Exhausted, "go on in a new one"),
+            (Full, "choose another full policy"),
+            (Indeterminate { offset: Offset::new(7) }, "look later whether offset 7 is in the log"),
+            (Lease(lease), acquire),
+            (Sealed, "go on in the lease that its seal names"),
+            (TooLarge { len: 9, max: 8 }, "split it"),
+        ]
+    });
+    told.all({
+        use ReadError::*;
+        [
+            (Buffer { needed: 9 }, "give it one of that size"),
+            (Corrupt(damaged), "seek behind it"),
+            (Lease(lease), acquire),
+            (Overrun { lost: 3 }, "give the ring more room"),
+            (Sealed, "read on in the lease that its seal names"),
+        ]
+    });
+    told.all({
+        use SealError::*;
+        [
+            (Busy, "fence its writer, and try again"),
+            (Config(ConfigError::Unaligned), "align its memory"),
+            (Corrupt(damaged), recover),
+            (
+                Epoch { lease: fabric_mq::Epoch::new(1), needed: fabric_mq::Epoch::new(2) },
+                "under epoch 2 or a higher one",
+            ),
+            (Lease(lease), acquire),
+            (ReadersFull { limit: 1 }, "one for each reader of the old one"),
+            (Sealed { successor: LeaseId::new(7) }, "attach to lease 00000000000000000000000000000007"),
+            (Unsupported, "format it with_takeover"),
+        ]
+    });
+    told.all({
+        use JoinError::*;
+        [
+            (Claimed, "choose another name"),
+            (Corrupt(damaged), recover),
+            (Lease(lease), acquire),
+            (Name(NameError::Dots), "choose another one"),
+            (ReadersFull { limit: 4 }, "format the ring with more"),
+            (Seek(SeekError::Beyond { tail: Offset::new(7) }), "seek there"),
+        ]
+    });
+    told.all({
+        use SeekError::*;
+        [
+            (Beyond { tail: Offset::new(7) }, "at offset 7: seek there"),
+            (Corrupt(damaged), recover),
+            (Lease(lease), acquire),
+            (Reclaimed { head: Offset::new(7) }, "at offset 7, seek there"),
+        ]
+    });
+    told.all([
+        (WaitError::Read(ReadError::Sealed), "read on in the lease"),
+        (WaitError::WakersFull { limit: 1 }, "make a Bell with more"),
+    ]);
+    told.all([
+        (NameError::Character { at: 1 }, "A-Z a-z 0-9 . _ -"),
+        (NameError::Dots, "choose another one"),
+        (NameError::Length { len: 0, max: 64 }, "1 to 64"),
+    ]);
+    told.all({
+        use VerbError::*;
+        [
+            (Disconnected, "connect again"),
+            (Io(5), "code 5: put right what it stands for"),
+            (OutOfBounds, "stay below its length"),
+            (Refused(lease), acquire),
+            (Timeout, "connect again"),
+        ]
+    });
+}
+
+fn of_topics(told: &mut Told) {
+    let (lease, acquire) = (LeaseError::Revoked, "acquire a new one");
+    let (partition, partitions, damage) = (1, 2, damage());
+    told.all({
+        use TopicError::*;
+        [
+            (Attach { partition, error: AttachError::NotARing }, "format it"),
+            (Config(ConfigError::Size), "power of two"),
+            (DeadLetters, "choose FullPolicy::Reject"),
+            (Deleted, "create it again"),
+            (Exists, "delete it first"),
+            (Groups { wanted: 0 }, "1 to 32"),
+            (Lease { partition, error: lease }, acquire),
+            (Leases { given: 3, partitions }, "one lease for each"),
+            (MaxLag, "choose FullPolicy::DropOldest"),
+            (Name(NameError::Dots), "choose another one"),
+            (Partitions { wanted: 0, max: 4 }, "1 to 4"),
+            (TopicsFull { limit: 4 }, "make it larger"),
+            (Unknown, "create it first"),
+            (Writer { partition, error: WriteError::Claimed }, "share it"),
+            (WrongPartition { wanted: 1, found: 2 }, "in the order of the partitions"),
+        ]
+    });
+    told.all({
+        use SendError::*;
+        [
+            (Corrupt { partition, damage }, "make the topic anew"),
+            (Exhausted { partition }, "make the topic anew"),
+            (Full { partition }, "let its consumers go on"),
+            (Indeterminate { partition, offset: Offset::new(7) }, "look later whether offset 7 is there"),
+            (Lease { partition, error: lease }, acquire),
+            (Message(MessageError::Key { len: 9 }), "use a hash of it"),
+            (NoSuchPartition { partition: 2, partitions }, "numbered from 0"),
+            (ReadOnly { partition }, "TopicManager::promote"),
+            (TimedOut { partition }, "wait longer"),
+            (TooLarge { partition, len: 9, max: 8 }, "split it"),
+            (Topic(TopicError::Unknown), "create it first"),
+        ]
+    });
+    told.all({
+        use MessageError::*;
+        [
+            (Envelope { len: 9999 }, "into the payload"),
+            (HeaderName { at: 1, error: NameError::Dots }, "choose another one"),
+            (HeaderValue { at: 1, len: 9999 }, "into the payload"),
+            (Headers { count: 99 }, "join some"),
+            (Key { len: 9999 }, "use a hash of it"),
+        ]
+    });
+    told.all({
+        use PollError::*;
+        [
+            (Assignment { wanted: 17, max: 16 }, "with_places"),
+            (Claimed { partition }, "join another group"),
+            (Corrupt { partition, damage }, "seek behind it"),
+            (Group(NameError::Dots), "up to 63 characters"),
+            (GroupsFull { partition }, "with more groups"),
+            (Lagging { partition, lost: 3 }, "poll more often"),
+            (Lease { partition, error: lease }, acquire),
+            (NoSuchPartition { partition: 2, partitions }, "assign those"),
+            (NotAssigned { partition }, "assign it first"),
+            (Scratch { partition, needed: 9 }, "use poll_into"),
+            (Seek { partition, error: SeekError::Reclaimed { head: Offset::new(7) } }, "seek there"),
+            (Store { partition, error: OffsetError::Unavailable }, "try again"),
+            (Topic(TopicError::Unknown), "create it first"),
+            (WakersFull { limit: 1 }, "with more groups"),
+        ]
+    });
+    told.all({
+        use CommitError::*;
+        [
+            (Group(NameError::Dots), "up to 63 characters"),
+            (Release { partition, error: SeekError::Lease(lease) }, acquire),
+            (Store { partition, error: OffsetError::Unavailable }, "try again"),
+            (Topic(TopicError::Unknown), "create it first"),
+        ]
+    });
+    told.all({
+        use OffsetError::*;
+        [
+            (Behind { committed: Offset::new(7) }, "reset it"),
+            (Corrupt, "reset it"),
+            (Exhausted, "format the group anew"),
+            (Foreign, "use the one of this group and topic"),
+            (Full { limit: 1 }, "make it larger"),
+            (Lease(lease), acquire),
+            (Name, "shorten it"),
+            (NoSuchPartition { partition: 2, partitions }, "numbered from 0"),
+            (NotClaimed { partition }, "commit only between the events"),
+            (Stale { claimed: Epoch::new(1), current: Epoch::new(2) }, "stop, its new owner goes on"),
+            (Unavailable, "try again"),
+        ]
+    });
+    told.all({
+        use UriError::*;
+        [
+            (Name { at: 1, error: NameError::Dots }, "choose another one"),
+            (NoTopic { at: 1 }, "write fabric-mq://pool/topic"),
+            (Partition { at: 1 }, "write it in decimal"),
+            (Scheme { at: 1 }, "begin with fabric-mq://"),
+        ]
+    });
+}
+
+fn of_groups(told: &mut Told) {
+    let (lease, acquire) = (LeaseError::Revoked, "acquire a new one");
+    told.all({
+        use GroupError::*;
+        [
+            (Config, "1 to 127 places"),
+            (Corrupt, "format the lease again"),
+            (Features { needed: 1 }, "use a newer one"),
+            (Fenced { lease: Epoch::new(1), area: Epoch::new(2) }, "acquire a newer one"),
+            (Group(NameError::Dots), "up to 63 characters"),
+            (Lease(lease), acquire),
+            (NotAGroup, "format it"),
+            (TooShort { needed: 9, found: 8 }, "lease more"),
+            (Topic(NameError::Dots), "choose another one"),
+            (Unaligned, "align its memory"),
+            (Version { found: 2, known: 1 }, "use a newer one"),
+        ]
+    });
+    told.all({
+        use MemberError::*;
+        [
+            (Claim { partition: 1, error: OffsetError::Exhausted }, "format the group anew"),
+            (Fenced, "give each one a name of its own"),
+            (Full { places: 2 }, "let a member leave"),
+            (Lapsed, "step again to rejoin"),
+            (Lease(lease), acquire),
+            (Partitions { wanted: 9, max: 8 }, "make it a Member<_, 9, _>"),
+            (Places { wanted: 9, max: 8 }, "make it a Member<_, _, 9>"),
+        ]
+    });
+    told.all([
+        (GroupConsumerError::Commit(CommitError::Topic(TopicError::Unknown)), "create it first"),
+        (GroupConsumerError::Member(MemberError::Lapsed), "step again to rejoin"),
+        (GroupConsumerError::Poll(PollError::Topic(TopicError::Unknown)), "create it first"),
+    ]);
+    told.all([
+        (AssignError::Duplicate { at: 1 }, "list each one once"),
+        (AssignError::NoMembers { partitions: 4 }, "let one join first"),
+        (AssignError::TooMany { partitions: 99_999, max: 65_536 }, "one topic at a time"),
+    ]);
+}
+
+fn of_dead_letters(told: &mut Told) {
+    let (full, unknown) = (SendError::Full { partition: 1 }, PollError::Topic(TopicError::Unknown));
+    told.all({
+        use DlqError::*;
+        [
+            (Dlq(full), "let its consumers go on"),
+            (DlqFull { partition: 1 }, "redrive or purge letters"),
+            (Group(NameError::Dots), "up to 63 characters"),
+            (Letters(unknown), "create it first"),
+            (Name(NameError::Dots), "choose another one"),
+            (NotMarked, "make it with TopicConfig::with_dead_letters"),
+            (OfDeadLetters, "redrive its letters"),
+            (Overwrites, "choose another full policy"),
+            (Redrive(full), "let its consumers go on"),
+            (Source(unknown), "create it first"),
+            (Stale, "settle it by the receipt of its last delivery"),
+            (TableFull { limit: 4 }, "settle some"),
+            (Topic(TopicError::Unknown), "create it first"),
+        ]
+    });
+    told.all({
+        use LetterError::*;
+        [
+            (Cause { found: 9 }, "use a newer one"),
+            (Checksum, "purge_all"),
+            (Flags, "purge_all"),
+            (Foreign, "purge_all"),
+            (Length, "purge_all"),
+            (NotALetter, "purge_all"),
+            (Text, "purge_all"),
+            (Version { found: 2, known: 1 }, "use a newer one"),
+        ]
+    });
+}
+
+fn of_registries(told: &mut Told) {
+    let (lease, acquire) = (LeaseError::Revoked, "acquire a new one");
+    told.all({
+        use RecordError::*;
+        [
+            (Buffer { needed: 77 }, "a buffer of that size"),
+            (Crc, "have it published again"),
+            (Field, "have it published again"),
+            (Length, "give all of it"),
+            (NotARecord, "read them from where one was written"),
+            (Partitions { found: 7, max: 4 }, "use a larger Locator"),
+            (Topic(TopicError::Unknown), "create it first"),
+            (Uri(UriError::NoTopic { at: 1 }), "write fabric-mq://pool/topic"),
+            (Version { found: 2 }, "use a newer one"),
+        ]
+    });
+    told.all({
+        use RegistryError::*;
+        [
+            (Busy, "try again"),
+            (Damaged, "format the lease again"),
+            (Features { needed: 1 }, "use a newer one"),
+            (Lease(lease), acquire),
+            (NotARegistry, "format it"),
+            (Shape, "1 to 4096 topics of 1 to 1024 partitions"),
+            (TooShort { needed: 9, found: 8 }, "lease more"),
+            (Unaligned, "align its memory"),
+            (Version { found: 2 }, "use a newer one"),
+        ]
+    });
+    told.all({
+        use ResolveError::*;
+        [
+            (Busy, "try again"),
+            (Damaged { entry: 3 }, "discard_damaged"),
+            (Lease(lease), acquire),
+            (NoSuchPartition { partition: 4, partitions: 4 }, "numbered from 0"),
+            (Partitions { found: 7, max: 4 }, "use a larger Locator"),
+            (Stale { seen: 3.into(), found: 2.into() }, "have the topic published again"),
+            (Unknown, "publish it first"),
+            (Withdrawn { generation: 3.into() }, "wait until it is published again"),
+        ]
+    });
+    told.all({
+        use PublishError::*;
+        [
+            (Busy, "try again"),
+            (Damaged { entry: 3 }, "discard_damaged"),
+            (Exhausted, "choose another name"),
+            (Fenced { current: 3.into() }, "this one is finished"),
+            (Full { limit: 4 }, "withdraw one"),
+            (Lease(lease), acquire),
+            (Names { needed: 9, max: 8 }, "with_names"),
+            (Partitions { found: 9, max: 8 }, "with_partitions"),
+            (Stale { current: 3.into() }, "publish_next"),
+            (Unknown, "there is nothing to withdraw"),
+        ]
+    });
+}
+
+#[cfg(feature = "postcard")]
+fn of_values(told: &mut Told) {
+    use fabric_mq::message::PayloadError;
+    use fabric_mq::producer::TypedError;
+    told.all([
+        (PayloadError::Buffer { len: 8 }, "give a larger one"),
+        (PayloadError::Codec, "give sequences a length"),
+        (PayloadError::Ended, "decode it as that one"),
+        (PayloadError::Rest { len: 1 }, "decode it as that one"),
+        (PayloadError::Value, "decode it as that one"),
+    ]);
+    told.all([
+        (TypedError::Payload(PayloadError::Codec), "give sequences a length"),
+        (TypedError::Send(SendError::Topic(TopicError::Unknown)), "create it first"),
+    ]);
 }

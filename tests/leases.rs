@@ -724,7 +724,7 @@ fn config_errors() {
         assert!(good.lease_bytes().is_ok());
     }
     assert_eq!(Ring::<_>::format(crooked(), CONFIG).map(|_| ()), Err(ConfigError::Unaligned));
-    says(&ConfigError::Unaligned, "the lease does not start at a multiple of 8 bytes");
+    says(&ConfigError::Unaligned, "the lease does not start at a multiple of 8 bytes: align its memory");
 }
 
 /// A lease that breaks its promise: the ring looks before it believes.
@@ -758,7 +758,7 @@ fn attach_errors() {
     image::put(&mut other, 8, &2_u16.to_le_bytes());
     let version = AttachError::Version { found: 2, known: 1 };
     assert_eq!(attach::<Retain>(&other), Err(version), "before the checksum: it may have moved");
-    says(&version, "the ring has format version 2, this library reads version 1");
+    says(&version, "the ring has format version 2, this library reads version 1: use a newer one");
     // Features.
     let mut other = image.clone();
     image::put(&mut other, 12, &0x10_u32.to_le_bytes());
@@ -783,13 +783,16 @@ fn attach_errors() {
     }
     says(
         &AttachError::TooShort { needed: 896, found: 512 },
-        "the lease has 512 bytes but the ring in it 896: it was cut off",
+        "the lease has 512 bytes but the ring in it 896: it was cut off; lease all of it, or format it again",
     );
     // A newer epoch.
     let fenced = AttachError::Fenced { lease: Epoch::new(3), ring: Epoch::new(4) };
     assert_eq!(Ring::<_>::attach(Owned::<Exclusive>::of(&image).with_epoch(3)).map(|_| ()), Err(fenced));
     assert_eq!(Ring::<_>::attach(Owned::<Cooperative>::of(&image).with_epoch(3)).map(|_| ()), Err(fenced));
-    says(&fenced, "the ring was written under epoch 4, newer than the lease's 3: this lease is out of date");
+    says(
+        &fenced,
+        "the ring was written under epoch 4, newer than the lease's 3: this lease is out of date, acquire a newer one",
+    );
     // Each attach that may write raises the epoch: the one before is out of date.
     let ring: Ring<_> = Ring::attach(Owned::<Exclusive>::of(&image).with_epoch(9)).unwrap();
     assert!(matches!(attach::<Retain>(&ring.into_lease().image()), Err(AttachError::Fenced { .. })));
@@ -801,7 +804,7 @@ fn attach_errors() {
     assert_eq!(Ring::<_>::attach(lease).map(|_| ()), Err(ended));
     says(&ended, "the lease was revoked by its pool: acquire a new one");
     assert_eq!(Ring::<_>::attach(crooked()).map(|_| ()), Err(AttachError::Unaligned));
-    says(&AttachError::Unaligned, "the lease does not start at a multiple of 8 bytes");
+    says(&AttachError::Unaligned, "the lease does not start at a multiple of 8 bytes: align its memory");
 }
 
 #[test]
@@ -864,13 +867,19 @@ fn damage_is_named() {
         image[at] ^= 0x40;
     }));
     assert_eq!(slot.check(), Check::Slot);
-    says(&ReadError::Corrupt(slot), "the ring is damaged: a slot's check word does not match (offset 3)");
+    says(
+        &ReadError::Corrupt(slot),
+        "the ring is damaged: a slot's check word does not match (offset 3); seek behind it to go on, or format the lease again",
+    );
     let extent = read(&with(&|image| {
         let entry = image::entry(image, 3);
         image::put_entry(image, 3, Entry::new(3, 250, entry.position + 3, 0));
     }));
     assert_eq!(extent.check(), Check::Extent);
-    says(&ReadError::Corrupt(extent), "the ring is damaged: a slot points outside the ring (offset 3)");
+    says(
+        &ReadError::Corrupt(extent),
+        "the ring is damaged: a slot points outside the ring (offset 3); seek behind it to go on, or format the lease again",
+    );
     let stamp = {
         let image = with(&|image| {
             let at = image::Shape::of(image).slot_at(3);
@@ -884,7 +893,10 @@ fn damage_is_named() {
         damage
     };
     assert_eq!((stamp.check(), stamp.offset()), (Check::Stamp, Offset::new(3)));
-    says(&ReadError::Corrupt(stamp), "the ring is damaged: a slot's stamp belongs to no record (offset 3)");
+    says(
+        &ReadError::Corrupt(stamp),
+        "the ring is damaged: a slot's stamp belongs to no record (offset 3); seek behind it to go on, or format the lease again",
+    );
 }
 
 #[test]
@@ -899,10 +911,13 @@ fn lease_errors() {
         (LeaseError::Expired, "the lease has expired: acquire a new one, and renew it before its time is over"),
         (LeaseError::Fenced, "the lease is fenced: a newer holder has taken over, this one is finished"),
         (LeaseError::InUse, "the leased memory is held by somebody: drop that holder first"),
-        (LeaseError::Io(5), "the operating system refused with code 5"),
+        (
+            LeaseError::Io(5),
+            "the operating system refused with code 5: put right what that errno stands for, and try again",
+        ),
         (LeaseError::Revoked, "the lease was revoked by its pool: acquire a new one"),
-        (LeaseError::Unknown, "the pool knows no lease of this id"),
-        (LeaseError::Unsupported, "this kind of lease cannot do that"),
+        (LeaseError::Unknown, "the pool knows no lease of this id: acquire one, or ask the pool that has it"),
+        (LeaseError::Unsupported, "this kind of lease cannot do that: take one of a kind that can"),
     ] {
         says(&error, text);
         says(&WriteError::from(error), text);
@@ -929,7 +944,7 @@ fn write_errors() {
     assert_eq!(writer.write_parts(0, &[&[0; 100], &[0; 29]]).map(|_| ()), Err(large));
     let grant = writer.reserve(16).unwrap();
     assert_eq!(grant.commit(17).map(|_| ()), Err(WriteError::TooLarge { len: 17, max: 16 }));
-    says(&large, "a record of 129 bytes is larger than the ring takes (128)");
+    says(&large, "a record of 129 bytes is larger than the ring takes (128): split it, or give the ring more bytes");
     while writer.write(&[1; 30]).is_ok() {}
     assert_eq!(writer.write(&[1; 30]).map(|_| ()), Err(WriteError::Full));
     says(&WriteError::Full, "the ring is full: readers must release records first, or choose another full policy");
@@ -941,7 +956,10 @@ fn write_errors() {
     let ring: Ring<_> = Ring::attach(Owned::<Cooperative>::of(&image)).unwrap();
     let Err(WriteError::Corrupt(damage)) = Writer::claim(&ring).unwrap().write(&[1; 30]) else { panic!("damaged") };
     assert_eq!((damage.check(), damage.offset()), (Check::Slot, Offset::new(0)));
-    says(&WriteError::Corrupt(damage), "the ring is damaged: a slot's check word does not match (offset 0)");
+    says(
+        &WriteError::Corrupt(damage),
+        "the ring is damaged: a slot's check word does not match (offset 0); format the lease again, or recover its data from elsewhere",
+    );
     let mut image = image_of::<Retain>(0);
     image::start_at(&mut image, u64::MAX - 17, 0);
     let ring: Ring<_> = Ring::attach(Owned::<Exclusive>::of(&image).with_epoch(4)).unwrap();
@@ -954,7 +972,7 @@ fn write_errors() {
         }
     };
     assert_eq!(error, WriteError::Exhausted);
-    says(&error, "the partition has used up its 2^64 offsets");
+    says(&error, "the partition has used up its 2^64 offsets: go on in a new one");
 }
 
 #[test]
@@ -965,7 +983,7 @@ fn read_seek_and_join_errors() {
     writer.write(&[0; 30]).unwrap();
     let small = ReadError::Buffer { needed: 30 };
     assert_eq!(reader.copy_next(&mut [0; 29]), Err(small));
-    says(&small, "the buffer is too small: the record has 30 bytes");
+    says(&small, "the buffer is too small: the record has 30 bytes, give it one of that size");
     assert_eq!(reader.copy_next(&mut [0; 30]).unwrap().unwrap().len(), 30, "the record is still there");
     for _ in 0..20 {
         writer.write(&[0; 8]).unwrap();
@@ -983,9 +1001,12 @@ fn read_seek_and_join_errors() {
     assert_eq!(reader.next_offset(), head, "the reader stays where it was");
     says(
         &SeekError::Reclaimed { head: Offset::new(13) },
-        "the record is gone, its room was used again: the oldest one left is at offset 13",
+        "the record is gone, its room was used again: the oldest one left is at offset 13, seek there",
     );
-    says(&SeekError::Beyond { tail: Offset::new(21) }, "the log ends before that, at offset 21");
+    says(
+        &SeekError::Beyond { tail: Offset::new(21) },
+        "the log ends before that, at offset 21: seek there to read what comes",
+    );
     // Joining.
     assert_eq!(Reader::join(&ring, "r", Start::Resume).map(|_| ()), Err(JoinError::Claimed));
     says(&JoinError::Claimed, "a reader of this name is reading at present: drop it, or choose another name");
@@ -995,14 +1016,14 @@ fn read_seek_and_join_errors() {
     drop(reader);
     let seek = JoinError::Seek(SeekError::Beyond { tail });
     assert_eq!(Reader::join(&ring, "r", Start::At(tail.plus(1))).map(|_| ()), Err(seek));
-    says(&seek, "the log ends before that, at offset 21");
+    says(&seek, "the log ends before that, at offset 21: seek there to read what comes");
     assert!(Reader::join(&ring, "r", Start::At(tail)).is_ok(), "a refused join takes no place");
     // Names.
     let long = "x".repeat(65);
     for (name, why, text) in [
         ("", NameError::Length { len: 0, max: 64 }, "a name has 1 to 64 bytes, this one has 0"),
         (long.as_str(), NameError::Length { len: 65, max: 64 }, "a name has 1 to 64 bytes, this one has 65"),
-        ("..", NameError::Dots, "'.' and '..' are no names"),
+        ("..", NameError::Dots, "'.' and '..' are no names: choose another one"),
         ("a/b", NameError::Character { at: 1 }, "the character at 1 is not one of A-Z a-z 0-9 . _ -"),
     ] {
         assert_eq!(Reader::join(&ring, name, Start::Earliest).map(|_| ()), Err(JoinError::Name(why)));

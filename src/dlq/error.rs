@@ -138,16 +138,16 @@ impl fmt::Display for LetterError {
             Self::Cause { found } => {
                 write!(f, "the letter has cause {found}, which this version does not know: use a newer one")
             }
-            Self::Checksum => f.write_str("the letter's checksum does not hold: it is damaged"),
+            Self::Checksum => f.write_str("the letter's checksum does not hold, it is damaged: redrive the others, and purge_all"),
             Self::Flags => {
-                f.write_str("the letter has flags that have no meaning: it is damaged, or of a newer version")
+                f.write_str("the letter has flags that have no meaning, it is damaged or of a newer version: use that one, or redrive the others and purge_all")
             }
-            Self::Foreign => f.write_str("the letter is of another topic: nobody moves it there from here"),
-            Self::Length => f.write_str("the letter's lengths contradict each other: it is damaged"),
-            Self::NotALetter => f.write_str("the record is no dead letter: somebody else sent it to this topic"),
-            Self::Text => f.write_str("a name in the letter is none, or its reason is not UTF-8: it is damaged"),
+            Self::Foreign => f.write_str("the letter is of another topic, and nobody moves it there from here: send its payload there, and purge_all"),
+            Self::Length => f.write_str("the letter's lengths contradict each other, it is damaged: redrive the others, and purge_all"),
+            Self::NotALetter => f.write_str("the record is no dead letter, somebody else sent it to this topic: redrive the others, and purge_all"),
+            Self::Text => f.write_str("a name in the letter is none, or its reason is not UTF-8, it is damaged: redrive the others, and purge_all"),
             Self::Version { found, known } => {
-                write!(f, "the letter has format version {found}, this library reads version {known}")
+                write!(f, "the letter has format version {found}, this library reads version {known}: use a newer one")
             }
         }
     }

@@ -137,7 +137,10 @@ impl fmt::Display for AssignError {
                 write!(f, "the member at place {at} of the list stands before that already: list each one once")
             }
             Self::NoMembers { partitions } => {
-                write!(f, "there are {partitions} partitions and no members: a group that nobody is in assigns nothing")
+                write!(
+                    f,
+                    "there are {partitions} partitions and no members: a group that nobody is in assigns nothing, let one join first"
+                )
             }
             Self::TooMany { partitions, max } => {
                 write!(f, "{partitions} partitions, and a topic has at most {max}: assign those of one topic at a time")

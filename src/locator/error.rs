@@ -49,9 +49,15 @@ impl fmt::Display for RecordError {
         match self {
             Self::Buffer { needed } => write!(f, "the record has {needed} bytes: give it a buffer of that size"),
             Self::Crc => f.write_str("the record's checksum does not match: have it published again"),
-            Self::Field => f.write_str("the record says what cannot be: whoever wrote it is not to be trusted"),
-            Self::Length => f.write_str("the record is cut off, or has something behind it"),
-            Self::NotARecord => f.write_str("these bytes are no locator's record"),
+            Self::Field => f.write_str(
+                "the record says what cannot be: whoever wrote it is not to be trusted; have it published again",
+            ),
+            Self::Length => {
+                f.write_str("the record is cut off, or has something behind it: give all of it, and nothing else")
+            }
+            Self::NotARecord => {
+                f.write_str("these bytes are no locator's record: read them from where one was written")
+            }
             Self::Partitions { found, max } => {
                 write!(f, "the topic has {found} partitions, the locator room for {max}: use a larger Locator")
             }
@@ -118,7 +124,7 @@ impl fmt::Display for RegistryError {
             Self::TooShort { needed, found } => {
                 write!(f, "the lease has {found} bytes but the registry {needed}: lease more, or ask for fewer topics")
             }
-            Self::Unaligned => f.write_str("the lease does not start at a multiple of 8 bytes"),
+            Self::Unaligned => f.write_str("the lease does not start at a multiple of 8 bytes: align its memory"),
             Self::Version { found } => {
                 write!(f, "the registry has version {found}, this library reads version {VERSION}: use a newer one")
             }
@@ -194,7 +200,7 @@ impl fmt::Display for ResolveError {
             }
             Self::Stale { seen, found } => write!(
                 f,
-                "the registry has generation {found} of the topic, but {seen} was seen before: it was put back, and is not to be believed"
+                "the registry has generation {found} of the topic, but {seen} was seen before: it was put back, and is not to be believed; have the topic published again"
             ),
             Self::Unknown => f.write_str("the registry knows no topic of this address: publish it first"),
             Self::Withdrawn { generation } => {

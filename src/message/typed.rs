@@ -34,9 +34,9 @@ impl fmt::Display for PayloadError {
         match self {
             Self::Buffer { len } => write!(f, "the value does not fit into the buffer of {len} bytes: give a larger one"),
             Self::Codec => f.write_str("the type cannot be encoded without a description of itself: give sequences a length, and avoid untagged enums"),
-            Self::Ended => f.write_str("the payload ends before the value does: it was sent as another type"),
-            Self::Rest { len } => write!(f, "{len} bytes are left behind the value: it was sent as another type"),
-            Self::Value => f.write_str("the payload is no value of this type: it was sent as another type"),
+            Self::Ended => f.write_str("the payload ends before the value does: it was sent as another type, decode it as that one"),
+            Self::Rest { len } => write!(f, "{len} bytes are left behind the value: it was sent as another type, decode it as that one"),
+            Self::Value => f.write_str("the payload is no value of this type: it was sent as another type, decode it as that one"),
         }
     }
 }

@@ -150,7 +150,7 @@ impl fmt::Display for GroupError {
             }
             Self::Fenced { lease, area } => write!(
                 f,
-                "the group was formatted under epoch {area}, newer than the lease's {lease}: this lease is out of date"
+                "the group was formatted under epoch {area}, newer than the lease's {lease}: this lease is out of date, acquire a newer one"
             ),
             Self::Group(inner) => {
                 write!(f, "not a group's name (up to 63 characters, not beginning with a dot): {inner}")
@@ -164,9 +164,9 @@ impl fmt::Display for GroupError {
                 )
             }
             Self::Topic(inner) => write!(f, "not a topic's name: {inner}"),
-            Self::Unaligned => f.write_str("the lease does not start at a multiple of 8 bytes"),
+            Self::Unaligned => f.write_str("the lease does not start at a multiple of 8 bytes: align its memory"),
             Self::Version { found, known } => {
-                write!(f, "the group has format version {found}, this library reads version {known}")
+                write!(f, "the group has format version {found}, this library reads version {known}: use a newer one")
             }
         }
     }

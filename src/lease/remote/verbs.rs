@@ -36,8 +36,12 @@ impl fmt::Display for VerbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disconnected => f.write_str("the connection broke: connect again"),
-            Self::Io(code) => write!(f, "the network refused with code {code}"),
-            Self::OutOfBounds => f.write_str("the verb would touch bytes outside the memory"),
+            Self::Io(code) => {
+                write!(f, "the network refused with code {code}: put right what it stands for, and connect again")
+            }
+            Self::OutOfBounds => {
+                f.write_str("the verb would touch bytes outside the memory: stay below its length, and connect again")
+            }
             Self::Refused(inner) => write!(f, "{inner}"),
             Self::Timeout => f.write_str("no answer came in time: connect again"),
         }
