@@ -13,10 +13,11 @@
 #![cfg(not(loom))]
 
 use fabric_mq::group::{GroupConfig, Member};
-use fabric_mq::lease::StaticGrant;
+use fabric_mq::lease::{SliceLease, StaticGrant};
 use fabric_mq::locator::{Locator, RegistryConfig};
-use fabric_mq::ring::RingConfig;
+use fabric_mq::ring::{Ring, RingConfig};
 use fabric_mq::topic::TopicConfig;
+use fabric_mq::{ConfigError, LeaseError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -242,6 +243,37 @@ fn the_formulas_are_those_of_the_code() {
                 assert_eq!(topic.partition_bytes(), Ok(formula(&page, "partition bytes", &shape)), "{shape:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_ring_that_can_be_taken_over_costs_what_the_page_says() {
+    let page = page();
+    let rows = table(&page, &["item", "adds", "needs", "costs"]);
+    let items: Set = rows.iter().flat_map(|row| code(&row[0])).collect();
+    assert_eq!(items, set(["Ring::take_over", "RingConfig::with_takeover", "SharedPool::supersede"]));
+    assert!(rows[0][3].contains("no byte, one record less than it has slots"), "{}", rows[0][3]);
+    let config = RingConfig::new(64, 4096);
+    assert_eq!(config.with_takeover().lease_bytes(), config.lease_bytes());
+    // "With others a ring that asks for it is refused."
+    let mut memory = vec![0; 8192];
+    let refused = Ring::<_>::format(SliceLease::new(&mut memory), config.with_takeover()).map(drop);
+    assert_eq!(refused, Err(ConfigError::Lease(LeaseError::Unsupported)));
+    #[cfg(all(feature = "std", unix, target_has_atomic = "64"))]
+    for (config, room) in [(config, 64), (config.with_takeover(), 63)] {
+        use fabric_mq::clock::MachineClock;
+        use fabric_mq::lease::{Pool, SharedPool};
+        use fabric_mq::ring::{Reader, Start, Writer};
+        let path = std::env::temp_dir().join(format!("fabric-mq-test-{}-takeover", std::process::id()));
+        let pool = SharedPool::open(&path, MachineClock::new()).unwrap();
+        let lease = pool.acquire(config.lease_bytes().unwrap(), fabric_mq::Ticks::MAX).unwrap();
+        let ring: Ring<_> = Ring::format(lease, config).unwrap();
+        let mut writer = Writer::claim(&ring).unwrap();
+        // A reader that has not come yet holds what is written.
+        let _reader = Reader::join(&ring, "r", Start::Earliest).unwrap();
+        let written = (0..100).take_while(|_| writer.write(b"x").is_ok()).count();
+        fs::remove_dir_all(&path).unwrap();
+        assert_eq!(written, room, "{config:?}");
     }
 }
 
