@@ -11,31 +11,22 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/program.rs"]
+mod program;
+
+use program::{example, printed, sample, text};
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 fn run(args: &[&str]) -> Output {
-    // This test is target/<profile>/deps/<name>, the program target/<profile>/examples/dead_letters.
-    let this = std::env::current_exe().unwrap();
-    let folder = this.parent().and_then(|deps| deps.parent()).unwrap();
-    let path = folder.join("examples").join(format!("dead_letters{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} is missing: cargo build --example dead_letters", path.display());
-    Command::new(path).args(args).stdin(Stdio::null()).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+    example("dead_letters").args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 /// What the program printed, checked to have this exit status, to be tidy, and to say nothing else.
+#[track_caller]
 fn report(output: &Output, status: i32) -> &str {
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(status), "{out}\n{err}");
+    let (out, err) = printed(output, status);
     assert!(err.is_empty(), "{err}");
-    for line in out.lines() {
-        assert!(line.len() <= 100 && line.trim_end() == line, "{line:?}");
-    }
     out
 }
 
@@ -48,8 +39,7 @@ fn row<'a>(report: &'a str, first: &str) -> Vec<&'a str> {
 
 /// What the consumer fails at in the sample, and what it refuses, counted without a parser.
 fn expected() -> (usize, usize, usize) {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "examples", "data", "earthquakes.ndjson"].iter().collect();
-    let sample = fs::read_to_string(path).unwrap();
+    let sample = fs::read_to_string(sample()).unwrap();
     let fails = sample.lines().filter(|line| line.contains("\"mag\":-"));
     let refused =
         sample.lines().filter(|line| !line.contains("\"type\":\"earthquake\"") && !line.contains("\"mag\":-"));

@@ -27,6 +27,8 @@ mod journal;
 #[allow(dead_code, reason = "the program's, used in part")]
 #[path = "../examples/pipeline/lines.rs"]
 mod lines;
+#[path = "common/program.rs"]
+mod program;
 #[allow(dead_code, reason = "the program's, used in part")]
 #[path = "../examples/shared_memory/quakes.rs"]
 mod quakes;
@@ -36,32 +38,25 @@ mod site;
 
 use audit::{Audit, Who};
 use journal::{Entry, Seen};
+use program::{example, text};
 use quakes::{Quake, Quakes, checksum};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use site::{Role, Site};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
-
-fn program() -> Command {
-    // This test is target/<profile>/deps/<name>, the program target/<profile>/examples/shared_memory.
-    let this = std::env::current_exe().unwrap();
-    let folder = this.parent().and_then(|deps| deps.parent()).unwrap();
-    let path = folder.join("examples/shared_memory");
-    assert!(path.exists(), "{} is missing: cargo build --example shared_memory", path.display());
-    Command::new(path)
-}
 
 /// Runs it to its end; answers also where it was.
 fn run(args: &[&str]) -> (Output, Site) {
-    let child =
-        program().args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = example("shared_memory")
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let site = Site::of_process(child.id());
     (child.wait_with_output().unwrap(), site)
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
 }
 
 #[track_caller]
@@ -136,7 +131,7 @@ fn processes(child: &mut Child) -> Vec<Pid> {
 
 #[test]
 fn nobody_survives_the_parent() {
-    let mut parent = program()
+    let mut parent = example("shared_memory")
         .args(["--repeat", "1000000", "--rate", "2000"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())

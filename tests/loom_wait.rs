@@ -80,19 +80,24 @@ fn wait(reader: &mut Reader<LoomRing>) -> (u64, &'static str) {
     (record.offset().value(), if at_once { "there" } else { "woken, or just in time" })
 }
 
+/// Another thread writes so many records, and wakes readers behind each.
+fn writes(ring: &LoomRing, count: usize, wake: impl Fn(&Writer<LoomRing>) + 'static) -> thread::JoinHandle<()> {
+    let mut writer = Writer::claim(Arc::clone(ring)).expect("the writer's place");
+    thread::spawn(move || {
+        for _ in 0..count {
+            writer.write(b"one").expect("room");
+            wake(&writer);
+        }
+    })
+}
+
 /// A sleeping reader and a writer that wakes it: it sleeps for ever in no interleaving.
 #[test]
 fn a_write_wakes_a_reader_that_sleeps() {
     explore("a reader and a writer", 4, &["there", "woken, or just in time"], || {
         let ring = ring();
         let mut reader = joined(&ring, "a");
-        let writer = thread::spawn({
-            let mut writer = Writer::claim(Arc::clone(&ring)).expect("the writer's place");
-            move || {
-                writer.write(b"one").expect("room");
-                writer.wake_readers();
-            }
-        });
+        let writer = writes(&ring, 1, Writer::wake_readers);
         let (offset, scene) = wait(&mut reader);
         assert_eq!(offset, 0);
         writer.join().unwrap();
@@ -106,15 +111,7 @@ fn a_ring_under_way_does_not_eat_the_next_wait() {
     explore("two records, one behind the other", 2, &["there there"], || {
         let ring = ring();
         let mut reader = joined(&ring, "a");
-        let writer = thread::spawn({
-            let mut writer = Writer::claim(Arc::clone(&ring)).expect("the writer's place");
-            move || {
-                for _ in 0..2 {
-                    writer.write(b"one").expect("room");
-                    writer.wake_readers();
-                }
-            }
-        });
+        let writer = writes(&ring, 2, Writer::wake_readers);
         let (first, one) = wait(&mut reader);
         let (second, two) = wait(&mut reader);
         assert_eq!((first, second), (0, 1));
@@ -133,13 +130,7 @@ fn a_write_wakes_two_readers() {
             let mut reader = joined(&ring, "b");
             move || wait(&mut reader).0
         });
-        let writer = thread::spawn({
-            let mut writer = Writer::claim(Arc::clone(&ring)).expect("the writer's place");
-            move || {
-                writer.write(b"one").expect("room");
-                writer.wake_readers();
-            }
-        });
+        let writer = writes(&ring, 1, Writer::wake_readers);
         let (offset, scene) = wait(&mut mine);
         assert_eq!((offset, other.join().unwrap()), (0, 0));
         writer.join().unwrap();
@@ -158,13 +149,7 @@ fn a_bit_that_is_cleared_and_set_anew_is_answered() {
             let ring = Arc::clone(&ring);
             move || ring.wake_readers()
         });
-        let writer = thread::spawn({
-            let mut writer = Writer::claim(Arc::clone(&ring)).expect("the writer's place");
-            move || {
-                writer.write(b"one").expect("room");
-                writer.wake_readers();
-            }
-        });
+        let writer = writes(&ring, 1, Writer::wake_readers);
         let (offset, scene) = wait(&mut reader);
         assert_eq!(offset, 0);
         ringer.join().unwrap();
@@ -210,22 +195,26 @@ impl Wake for Executor {
     }
 }
 
+/// The next record's offset, and how often the task that waited for it was woken.
+fn next(reader: &mut AsyncReader<'_, LoomRing>) -> (Result<u64, WaitError>, u32) {
+    Executor::new().run(async { reader.next().await.map(|record| record.offset().value()) })
+}
+
+/// Rings a bell, for a writer.
+fn rings<const N: usize>(bell: &Arc<Bell<N>>) -> impl Fn(&Writer<LoomRing>) + 'static {
+    let bell = Arc::clone(bell);
+    move |_| bell.ring()
+}
+
 /// A waker is registered while a record is written and the bell is rung.
 #[test]
 fn a_task_that_registers_during_a_send_is_woken_or_sees_the_record() {
     explore("a task and a writer", 3, &["0 wakes", "1 wakes"], || {
         let (ring, bell) = (ring(), Arc::new(Bell::<1>::new()));
         let reader = joined(&ring, "a");
-        let writer = thread::spawn({
-            let mut writer = Writer::claim(Arc::clone(&ring)).expect("the writer's place");
-            let bell = Arc::clone(&bell);
-            move || {
-                writer.write(b"one").expect("room");
-                bell.ring();
-            }
-        });
+        let writer = writes(&ring, 1, rings(&bell));
         let mut reader = AsyncReader::new(reader, &bell);
-        let (offset, wakes) = Executor::new().run(async { reader.next().await.map(|record| record.offset().value()) });
+        let (offset, wakes) = next(&mut reader);
         assert_eq!(offset, Ok(0));
         writer.join().unwrap();
         format!("{wakes} wakes")
@@ -247,16 +236,9 @@ fn a_task_that_goes_away_during_a_ring_takes_no_wake_up_with_it() {
                 task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending()
             }
         });
-        let writer = thread::spawn({
-            let mut writer = Writer::claim(Arc::clone(&ring)).expect("the writer's place");
-            let bell = Arc::clone(&bell);
-            move || {
-                writer.write(b"one").expect("room");
-                bell.ring();
-            }
-        });
+        let writer = writes(&ring, 1, rings(&bell));
         let mut reader = AsyncReader::new(reader, &bell);
-        let (offset, wakes) = Executor::new().run(async { reader.next().await.map(|record| record.offset().value()) });
+        let (offset, wakes) = next(&mut reader);
         assert_eq!(offset, Ok(0));
         fickle.join().unwrap();
         writer.join().unwrap();
@@ -288,15 +270,9 @@ fn a_relay_hands_on_every_ring() {
                 done.store(true, Ordering::Release);
             }
         });
-        let writer = thread::spawn({
-            let mut writer = Writer::claim(Arc::clone(&ring)).expect("the writer's place");
-            move || {
-                writer.write(b"one").expect("room");
-                writer.wake_readers();
-            }
-        });
+        let writer = writes(&ring, 1, Writer::wake_readers);
         let mut reader = AsyncReader::new(reader, &bell);
-        let (offset, wakes) = Executor::new().run(async { reader.next().await.map(|record| record.offset().value()) });
+        let (offset, wakes) = next(&mut reader);
         assert_eq!(offset, Ok(0));
         writer.join().unwrap();
         // The relay may have begun to listen behind the ring: it sleeps until the next one.

@@ -21,34 +21,32 @@ mod lines;
 #[allow(dead_code, reason = "the program's, used in part")]
 #[path = "../examples/pipeline/order.rs"]
 mod order;
+#[path = "common/program.rs"]
+mod program;
 
 use lines::{Line, Lines};
 use order::{Disorder, Order};
+use program::{example, printed, sample, text};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-fn program() -> Command {
-    // This test is target/<profile>/deps/<name>, the program target/<profile>/examples/pipeline.
-    let this = std::env::current_exe().unwrap();
-    let folder = this.parent().and_then(|deps| deps.parent()).unwrap();
-    let path = folder.join("examples").join(format!("pipeline{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} is missing: cargo build --example pipeline", path.display());
-    Command::new(path)
-}
-
 fn run(args: &[&str]) -> Output {
-    program().args(args).stdin(Stdio::null()).output().unwrap()
+    example("pipeline").args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 /// Runs it on standard input.
 fn feed(args: &[&str], input: &[u8]) -> Output {
-    let mut child =
-        program().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = example("pipeline")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut pipe = child.stdin.take().unwrap();
     thread::scope(|scope| {
         scope.spawn(move || pipe.write_all(input).unwrap());
@@ -56,18 +54,11 @@ fn feed(args: &[&str], input: &[u8]) -> Output {
     })
 }
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
 /// What the program printed, checked to have this exit status, to be tidy, and to say nothing else.
+#[track_caller]
 fn report(output: &Output, status: i32) -> &str {
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(status), "{out}\n{err}");
+    let (out, err) = printed(output, status);
     assert!(!err.contains("error") && !err.contains("panicked"), "{err}");
-    for line in out.lines() {
-        assert!(line.len() <= 100 && line.trim_end() == line, "{line:?}");
-    }
     out
 }
 
@@ -101,10 +92,6 @@ fn networks(report: &str) -> BTreeMap<String, u64> {
 fn malformed(report: &str) -> Vec<&str> {
     let lines = report.lines().skip_while(|line| *line != "Malformed lines").skip(1);
     lines.take_while(|line| !line.is_empty()).map(str::trim).collect()
-}
-
-fn sample() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "examples", "data", "earthquakes.ndjson"].iter().collect()
 }
 
 /// Records of each network in the sample, counted without a parser: no other field could look like this one.
@@ -401,7 +388,8 @@ fn what_cannot_be_done_is_told() {
 #[cfg(unix)]
 #[test]
 fn whoever_stops_reading_stops_nothing() {
-    let mut child = program().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        example("pipeline").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
@@ -411,15 +399,20 @@ fn whoever_stops_reading_stops_nothing() {
 #[test]
 fn a_full_disk_is_told() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = program().stdin(Stdio::null()).stdout(full).output().unwrap();
+    let output = example("pipeline").stdin(Stdio::null()).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).starts_with("error: cannot write to standard output: "));
 }
 
 #[test]
 fn progress_is_told_when_it_takes_long() {
-    let mut child =
-        program().arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = example("pipeline")
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(b"{\"net\":\"uw\"}\n").unwrap();
     thread::sleep(Duration::from_millis(1100));
