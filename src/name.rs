@@ -103,9 +103,9 @@ mod tests {
     fn names_are_ordered_as_their_text() {
         let (long, longest) = ("x".repeat(63), "x".repeat(64));
         let words = "a aa a- a. ab b B _ - 0 10 9 ... Z".split(' ');
-        let all: std::vec::Vec<&str> = words.chain([long.as_str(), longest.as_str()]).collect();
-        for one in &all {
-            for other in &all {
+        let all = words.chain([long.as_str(), longest.as_str()]);
+        for one in all.clone() {
+            for other in all.clone() {
                 assert_eq!(Name::new(one).unwrap().cmp(&Name::new(other).unwrap()), one.cmp(other), "{one} {other}");
             }
         }

@@ -11,6 +11,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod common;
+
+use common::Owned;
 use core::error::Error;
 use core::fmt::Display;
 use fabric_mq::clock::ManualClock;
@@ -18,7 +21,7 @@ use fabric_mq::consumer::{CommitError, Consumer, PollError, SeekPolicy};
 use fabric_mq::dlq::{DlqError, LetterError};
 use fabric_mq::group::{AssignError, GroupConsumerError, GroupError, MemberError};
 use fabric_mq::lease::remote::VerbError;
-use fabric_mq::lease::{HeapPool, Lease, Pool};
+use fabric_mq::lease::{Exclusive, HeapPool, Lease, Pool};
 use fabric_mq::locator::{PublishError, RecordError, RegistryError, ResolveError};
 use fabric_mq::message::{MessageError, Record};
 use fabric_mq::offset::{MemOffsetStore, OffsetError, OffsetStore, StaticOffsetStore};
@@ -308,15 +311,11 @@ fn every_variant_of_every_error_says_what_to_do() {
 /// Damage, as an attach finds it.
 fn damage() -> Corrupt {
     let shape = RingConfig::new(8, 256).with_readers(2);
-    let pool = HeapPool::new(ManualClock::new());
-    let ring: Ring<_> = Ring::format(pool.acquire(shape.lease_bytes().unwrap(), Ticks::MAX).unwrap(), shape).unwrap();
-    let lease = ring.into_lease();
-    #[allow(unsafe_code, reason = "a byte of a lease that nobody else has")]
-    // SAFETY: inside the lease, which is this function's alone.
-    unsafe {
-        *lease.base().as_ptr().add(30) ^= 1;
-    }
-    let Err(AttachError::Corrupt(damage)) = Ring::<_>::attach(lease).map(drop) else { panic!("it is damaged") };
+    let ring: Ring<_> = Ring::format(Owned::<Exclusive>::new(shape.lease_bytes().unwrap()), shape).unwrap();
+    let mut image = ring.into_lease().image();
+    image[30] ^= 1;
+    let outcome = Ring::<_>::attach(Owned::<Exclusive>::of(&image)).map(drop);
+    let Err(AttachError::Corrupt(damage)) = outcome else { panic!("it is damaged") };
     damage
 }
 

@@ -95,26 +95,26 @@ impl Actor {
 
     /// What it says next.
     #[track_caller]
-    pub(crate) fn said(&mut self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.said_before(Instant::now() + PATIENCE)
     }
 
     /// It must say this next.
     #[track_caller]
-    pub(crate) fn says(&mut self, wanted: &str) {
+    pub(crate) fn says(&self, wanted: &str) {
         assert_eq!(self.said(), wanted);
     }
 
     /// It must say this, whatever it says before.
     #[track_caller]
-    pub(crate) fn comes_to_say(&mut self, wanted: &str) {
+    pub(crate) fn comes_to_say(&self, wanted: &str) {
         let end = Instant::now() + PATIENCE;
         while self.said_before(end) != wanted {}
     }
 
     /// A number that it says behind a word.
     #[track_caller]
-    pub(crate) fn number(&mut self, word: &str) -> u64 {
+    pub(crate) fn number(&self, word: &str) -> u64 {
         let said = self.said();
         said.strip_prefix(word).unwrap_or_else(|| panic!("{said:?} is not {word}")).trim().parse().unwrap()
     }
