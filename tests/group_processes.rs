@@ -43,7 +43,7 @@ type Process = Member<Arc<Group<SharedLease>>, 8, 8>;
 
 /// Another process that is a member.
 fn start(place: &Place, name: &str) -> Actor {
-    let mut actor = Actor::start(place, "member", &[("NAME", name)]);
+    let actor = Actor::start(place, "member", &[("NAME", name)]);
     actor.comes_to_say("joined");
     actor
 }
@@ -165,7 +165,7 @@ fn the_partitions_of_killed_processes_are_taken_over_before_their_session_is_ove
 fn a_stopped_process_is_given_up_and_told_when_it_goes_on() {
     let place = Place::new("stop");
     let mut watcher = format(&place);
-    let (mut stopped, _other) = (start(&place, ""), start(&place, ""));
+    let (stopped, _other) = (start(&place, ""), start(&place, ""));
     watcher.until_shared_by(2);
     stopped.signal(Signal::STOP);
     watcher.until_shared_by(1);
@@ -181,7 +181,7 @@ fn a_stopped_process_is_given_up_and_told_when_it_goes_on() {
 fn a_named_process_that_starts_again_fences_the_one_before_it() {
     let place = Place::new("name");
     let mut watcher = format(&place);
-    let mut first = start(&place, "north");
+    let first = start(&place, "north");
     let other = start(&place, "south");
     watcher.until_shared_by(2);
     let mut again = start(&place, "north");

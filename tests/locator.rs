@@ -1255,7 +1255,7 @@ fn numbers(consumer: &mut Consumer<&'static str, Topics>, topics: &Topics) -> Ve
 #[test]
 fn a_process_finds_anothers_topic_and_reads_on_when_that_one_is_killed_and_followed() {
     let place = Place::new("processes");
-    let mut first = actor(&place, "write", 20);
+    let first = actor(&place, "write", 20);
     first.says("1");
     first.says("sent");
     let topics = place.topics();
@@ -1276,7 +1276,7 @@ fn a_process_finds_anothers_topic_and_reads_on_when_that_one_is_killed_and_follo
     assert_eq!(registry.resolve::<16>(&uri(EVENTS)).unwrap(), found);
     assert!(watch.poll::<_, 16>(&registry).unwrap().is_none());
 
-    let mut second = actor(&place, "succeed", 10);
+    let second = actor(&place, "succeed", 10);
     second.says("2");
     second.says("sent");
     let Ok(Some(Change::<16>::Published(again))) = watch.poll(&registry) else { panic!("it is published again") };
@@ -1304,7 +1304,7 @@ fn a_process_finds_anothers_topic_and_reads_on_when_that_one_is_killed_and_follo
 #[test]
 fn what_the_dead_published_is_withdrawn_when_somebody_says_so() {
     let place = Place::new("withdrawn");
-    let mut writer = actor(&place, "write", 1);
+    let writer = actor(&place, "write", 1);
     writer.says("1");
     let pool = place.pool();
     let registry = registry_of(&pool);

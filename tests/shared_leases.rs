@@ -276,7 +276,7 @@ fn one_writes_three_read(test: &str, keep: &str, trust: &str) {
     }
     writer.tell();
     assert_eq!(writer.number("wrote"), count);
-    for mut reader in readers {
+    for reader in readers {
         let read = reader.number("read");
         assert!(read == count || keep == "overwrite" && (1..=count).contains(&read), "{read} of {count}");
         reader.ends_well();
@@ -317,7 +317,7 @@ fn killed_writers(test: &str, keep: &str, trust: &str, tail: impl Fn() -> u64, p
         assert_eq!(writer.number("next"), expected, "goes on behind the last committed record");
         if round == 1 {
             for name in ["a", "b", "c"] {
-                let mut reader = Actor::start(place, "read", &[with[0], with[1], ("NAME", name)]);
+                let reader = Actor::start(place, "read", &[with[0], with[1], ("NAME", name)]);
                 reader.says("reads");
                 readers.push(reader);
             }
@@ -333,7 +333,7 @@ fn killed_writers(test: &str, keep: &str, trust: &str, tail: impl Fn() -> u64, p
     let mut last = Actor::start(place, "write", &[with[0], with[1], ("COUNT", "100")]);
     assert_eq!((last.number("epoch"), last.number("next")), (rounds + 1, expected));
     assert_eq!(last.number("wrote"), expected + 100);
-    for mut reader in readers {
+    for reader in readers {
         let read = reader.number("read");
         assert!(read == expected + 100 || keep == "overwrite", "{read}");
         reader.ends_well();
@@ -367,10 +367,10 @@ fn readers_read_on_while_overwriting_writers_are_killed_and_replaced() {
 fn ends(test: &str, ttl: &str, wanted: &str, end: impl FnOnce(&SharedPool<MachineClock>, LeaseId)) {
     let place = Place::new(test);
     let pool = place.pool();
-    let mut writer = Actor::start(&place, "write", &[("KEEP", "overwrite"), ("TTL", ttl)]);
+    let writer = Actor::start(&place, "write", &[("KEEP", "overwrite"), ("TTL", ttl)]);
     writer.number("epoch");
     writer.number("next");
-    let mut reader = Actor::start(&place, "read", &[("KEEP", "overwrite"), ("NAME", "a")]);
+    let reader = Actor::start(&place, "read", &[("KEEP", "overwrite"), ("NAME", "a")]);
     reader.says("reads");
     let lease = pool.join_named(&name(LOG)).unwrap();
     assert_eq!((lease.check(), lease.role(), lease.epoch()), (Ok(()), Role::Reader, Epoch::new(1)));
@@ -470,7 +470,7 @@ fn a_fenced_holder_is_told_and_nobody_takes_over_before_it_is_gone() {
 fn a_stopped_holder_is_not_dead() {
     let place = Place::new("stopped");
     let pool = place.pool();
-    let mut writer = Actor::start(&place, "write", &[("KEEP", "overwrite"), ("TTL", "200")]);
+    let writer = Actor::start(&place, "write", &[("KEEP", "overwrite"), ("TTL", "200")]);
     assert_eq!((writer.number("epoch"), writer.number("next")), (1, 0));
     let id = SharedPool::<MachineClock>::id_of(&name(LOG));
     writer.signal(Signal::STOP);
@@ -509,7 +509,7 @@ fn stopped_and_taken_over<K: Keep>(keep: &str, rounds: u64) {
     for round in 0..rounds {
         let place = Place::new(&format!("superseded-{keep}-{round}"));
         let pool = place.pool();
-        let mut writer = Actor::start(&place, "write", &[("KEEP", keep), ("TRUST", "untrusted"), ("TAKEOVER", "yes")]);
+        let writer = Actor::start(&place, "write", &[("KEEP", keep), ("TRUST", "untrusted"), ("TAKEOVER", "yes")]);
         assert_eq!((writer.number("epoch"), writer.number("next")), (1, 0));
         let id = SharedPool::<MachineClock>::id_of(&name(LOG));
         let old: Ring<_, K> = joined(&pool);
@@ -632,10 +632,10 @@ fn what_the_dead_left_is_reaped_and_what_the_living_have_is_not() {
     let place = Place::new("reaped");
     let pool = place.pool();
     let id = SharedPool::<MachineClock>::id_of(&name(LOG));
-    let mut writer = Actor::start(&place, "write", &[("KEEP", "overwrite")]);
+    let writer = Actor::start(&place, "write", &[("KEEP", "overwrite")]);
     assert_eq!((writer.number("epoch"), writer.number("next")), (1, 0));
     let readers = [0, 1].map(|_| {
-        let mut reader = Actor::start(&place, "hold", &[]);
+        let reader = Actor::start(&place, "hold", &[]);
         reader.says("holds");
         reader
     });
@@ -698,7 +698,7 @@ fn a_dead_readers_place_is_taken_over_or_forgotten() {
         Ok(start + count)
     };
     let start = |name| {
-        let mut reader = Actor::start(&place, "read", &[("KEEP", "retain"), ("NAME", name)]);
+        let reader = Actor::start(&place, "read", &[("KEEP", "retain"), ("NAME", name)]);
         reader.says("reads");
         reader
     };
@@ -1004,14 +1004,14 @@ fn whoever_comes_goes_sweeps_reaps_and_fences_at_the_same_time() {
         }
     }
     let (mut held, mut read) = (0, 0);
-    for mut actor in actors {
+    for actor in actors {
         held += actor.number("held");
         read += actor.number("read");
         actor.ends_well();
     }
     println!("{killed} killed; held {held}, read {read}, expired {expired}, reaped {reaped}");
     // How often each of them came to its turn is for the scheduler to say. One that is left alone must get on.
-    let mut alone = start(999);
+    let alone = start(999);
     let (held, read) = (alone.number("held"), alone.number("read"));
     alone.ends_well();
     assert!(held > 0 && read > 0, "{held} {read}");

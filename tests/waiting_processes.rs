@@ -200,7 +200,7 @@ fn a_sleeper_that_is_killed_costs_one_ring() {
     let place = Place::new("killed");
     let log = create(&place.0, "log");
     let mut writer = Writer::claim(&log).unwrap();
-    let mut actor = Actor::start(&place, "sleep", &[]);
+    let actor = Actor::start(&place, "sleep", &[]);
     actor.says("asleep");
     until_set(&log);
     actor.kill();
@@ -210,7 +210,7 @@ fn a_sleeper_that_is_killed_costs_one_ring() {
     writer.wake_readers();
     assert_eq!((bell(&log, 64), bell(&log, 68)), (1, 0), "rung once, for nobody");
     // The next one sleeps and is woken as ever.
-    let mut actor = Actor::start(&place, "sleep", &[]);
+    let actor = Actor::start(&place, "sleep", &[]);
     actor.says("asleep");
     until_set(&log);
     writer.write(b"y").unwrap();
