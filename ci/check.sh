@@ -48,7 +48,7 @@ BARE_TARGETS=(thumbv6m-none-eabi thumbv7m-none-eabi x86_64-unknown-none aarch64-
 WITHOUT_CAS=(thumbv6m-none-eabi)
 
 # Lower layers first; each may name those before it.
-LAYERS="types error name platform lease ring message partition topic offset uri producer consumer group dlq locator"
+LAYERS="types error name platform lease ring message partition topic offset uri producer consumer group dlq locator durable"
 
 # The only files that may hold unsafe code.
 UNSAFE_FILES=(

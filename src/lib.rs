@@ -48,6 +48,7 @@
 //! | [`group`] | who of a group reads which partition: members, claims, and the plan they share |
 //! | [`dlq`] | records that cannot be processed: counted tries, dead letters, redriving them |
 //! | [`locator`] | from a topic's address to its leases, for whoever shares memory |
+//! | `durable` | records that survive a power cut: a journal on flash or in files (feature `durable`) |
 //!
 //! # What is promised
 //! - What `send` or `write` returned `Ok` for is in the log, in order per partition; what was under way when its writer
@@ -76,6 +77,8 @@ extern crate std;
 
 pub mod consumer;
 pub mod dlq;
+#[cfg(feature = "durable")]
+pub mod durable;
 mod error;
 pub mod group;
 pub mod lease;

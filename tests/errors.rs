@@ -299,6 +299,8 @@ fn every_variant_of_every_error_says_what_to_do() {
     of_groups(&mut told);
     of_dead_letters(&mut told);
     of_registries(&mut told);
+    #[cfg(feature = "durable")]
+    of_journals(&mut told);
     #[cfg(feature = "postcard")]
     of_values(&mut told);
     let mut found = BTreeSet::new();
@@ -711,5 +713,52 @@ fn of_values(told: &mut Told) {
     told.all([
         (TypedError::Payload(PayloadError::Codec), "give sequences a length"),
         (TypedError::Send(SendError::Topic(TopicError::Unknown)), "create it first"),
+    ]);
+}
+
+#[cfg(feature = "durable")]
+fn of_journals(told: &mut Told) {
+    use fabric_mq::durable::{Extent, FetchError, MediumError, OpenError, StoreError};
+    let at = Extent::new(1, 64, 128);
+    told.all([
+        (MediumError::Failed, "see what it logged"),
+        (MediumError::Io(5), "error 5"),
+        (MediumError::Locked, "close the other one"),
+        (MediumError::NoSpace, "free some"),
+        (MediumError::OutOfBounds, "not what the store was made for"),
+        (MediumError::Poisoned, "open the store again"),
+        (MediumError::Unaligned, "not what the store was made for"),
+        (MediumError::Unreadable, "go on behind them"),
+    ]);
+    told.all([
+        (OpenError::Geometry, "give the store the ones it was made with"),
+        (OpenError::Medium(MediumError::Locked), "close the other one"),
+        (OpenError::None, "format it"),
+        (OpenError::Foreign { id: 7 }, "look at what is plugged in"),
+        (OpenError::Partitions { wanted: 9, max: 4 }, "raise the constant"),
+        (OpenError::Cursors { wanted: 9, max: 4 }, "raise the constant"),
+        (OpenError::Segments { segments: 3 }, "at least 4"),
+        (OpenError::SegmentBytes { bytes: 64, least: 256 }, "256 at least"),
+        (OpenError::WriteUnit { unit: 3 }, "must be a power of two"),
+        (OpenError::Version { found: 2 }, "use a newer one"),
+    ]);
+    told.all([
+        (StoreError::Damaged { at }, "then salvage it"),
+        (StoreError::Full, "commit what was processed"),
+        (StoreError::Medium(MediumError::Poisoned), "open the store again"),
+        (StoreError::NoSuchPartition { partition: 4, partitions: 4 }, "numbered from 0"),
+        (StoreError::NoSuchCursor, "join it again"),
+        (StoreError::Cursors { max: 4 }, "raise the constant"),
+        (StoreError::OutOfRange { from: 3.into(), to: 9.into() }, "only offsets 3 to 9"),
+        (StoreError::TooLarge { len: 9, max: 8 }, "split it"),
+        (StoreError::Exhausted, "format a new one"),
+        (StoreError::Name(NameError::Dots), "no names"),
+    ]);
+    told.all([
+        (FetchError::BufferTooSmall { len: 64 }, "with a larger buffer"),
+        (FetchError::Damaged { at, offset: 7.into() }, "skip_damage"),
+        (FetchError::Trimmed { lost: 7 }, "go on from here"),
+        (FetchError::Medium(MediumError::Failed), "see what it logged"),
+        (FetchError::NoSuchCursor, "join it again"),
     ]);
 }

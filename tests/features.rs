@@ -46,6 +46,11 @@ adds! {
         dlq::Delivered, dlq::Letter, lease::HeapLease, lease::HeapPool, lease::Renewer, lease::remote::Atomicity, lease::remote::Faults, lease::remote::Grant, lease::remote::Grants, lease::remote::LoopbackGrants, lease::remote::LoopbackMap, lease::remote::LoopbackMemory, lease::remote::LoopbackVerbs, lease::remote::Peers, lease::remote::RemoteLease, lease::remote::RemotePool, lease::remote::Tally, lease::remote::VerbError, lease::remote::Verbs, message::Message, offset::MemOffsetStore, partition::Counted,
         topic::Topic, topic::TopicHandle, topic::TopicManager,
     }
+    "durable" on all() {
+        durable::CursorId, durable::Extent, durable::FetchError, durable::Geometry, durable::Journal,
+        durable::JournalConfig, durable::JournalStats, durable::MediumError, durable::OpenError, durable::RamStore,
+        durable::Recovery, durable::Store, durable::StoreError, durable::Stored, durable::MAX_WRITE_UNIT,
+    }
     "postcard" on all() { message::PayloadError, producer::TypedError }
 }
 

@@ -6,6 +6,8 @@
 pub(crate) mod bell;
 mod block;
 pub mod clock;
+#[cfg(feature = "durable")]
+pub(crate) mod crc;
 pub(crate) mod cursor;
 pub(crate) mod later;
 pub(crate) mod lock;

@@ -1,0 +1,715 @@
+//! The journal: what is written, and where.
+
+use super::error::{Extent, OpenError, StoreError};
+use super::frame::{Head, Kind, Place, frame_bytes};
+use super::layout::{CURSOR_BYTES, MAX_BODY};
+use super::media::{Begin, Found, Media, Spot};
+use super::read::{Mark, NOWHERE};
+use super::recover::{Recovery, Weak};
+use super::state::{Change, MAX_CHANGE, REFRESH, State, header_bytes, padded};
+use super::store::{Geometry, MAX_WRITE_UNIT, MediumError, Store};
+use crate::name::{MAX_NAME, Name};
+use crate::types::Offset;
+use core::fmt;
+
+/// Segments that records leave free, so that commits are stored however full the journal is.
+pub(super) const RESERVE: u32 = 2;
+/// The most segments: what the steps between them in a header can count.
+const MAX_SEGMENTS: u32 = 1 << 16;
+/// The fewest segments: the reserve, one that is written, one that is read.
+const LEAST_SEGMENTS: u32 = 4;
+
+/// A log of records on a medium, for at most `P` partitions and `C` cursors.
+///
+/// One owner writes and reads it. Records go to the end of a partition and are read by *cursors*, each of which has a name
+/// and remembers on the medium how far it has got; what all cursors of a partition have committed is given up when its room
+/// is needed. Without a cursor nothing is given up until it is [trimmed](Self::trim).
+///
+/// What a call has answered `Ok` to is on the medium once [`sync`](Self::sync) has, and on flash at once. It takes no heap; in
+/// place it takes 16 bytes a partition and about 130 a cursor, and a call takes less than 1 KiB of stack.
+///
+/// ```
+/// use fabric_mq::durable::{Journal, JournalConfig, RamStore};
+///
+/// let mut journal: Journal<_, 1, 1> = Journal::format(RamStore::<4096>::flash(8, 512, 4), JournalConfig::new(7))?;
+/// let reader = journal.join(0, "uplink")?;
+/// journal.append(0, 0, &[b"21.5 degrees"])?;
+/// journal.sync()?;
+///
+/// // Power is lost, and comes back.
+/// let store = journal.into_store();
+/// let mut journal: Journal<_, 1, 1> = Journal::open(store)?;
+/// let reader = journal.find(0, "uplink").ok_or("the cursor is still there")?;
+/// let mut buffer = [0; 64];
+/// let record = journal.next(reader, &mut buffer)?.ok_or("so is the record")?;
+/// assert_eq!(record.body(), b"21.5 degrees");
+/// let done = record.offset().value() + 1;
+/// journal.commit(reader, done.into())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Journal<S, const P: usize = 4, const C: usize = 4> {
+    pub(super) media: Media<S>,
+    pub(super) state: State<P, C>,
+    /// Where each cursor reads.
+    pub(super) marks: [Option<Mark>; C],
+    pub(super) tail: Tail,
+    /// The oldest segment with records that are needed, and its number.
+    pub(super) head: (u32, u32),
+    /// The last segment with records, its number, and where it ends if it is not the tail; the tail if there is none.
+    pub(super) data: Data,
+    pub(super) stand: Stand,
+    pub(super) weak: Option<Weak>,
+    pub(super) recovery: Recovery,
+    pub(super) stats: JournalStats,
+}
+
+/// The segment that is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tail {
+    pub(super) segment: u32,
+    pub(super) number: u32,
+    /// Where the next frame goes.
+    pub(super) at: u32,
+    /// The CRC of its header.
+    pub(super) anchor: u32,
+    /// Whether everything before the next frame is on the medium.
+    pub(super) synced: bool,
+}
+
+/// The last segment with records.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Data {
+    pub(super) segment: u32,
+    pub(super) end: u32,
+}
+
+/// A segment with its header.
+#[derive(Debug)]
+pub(super) struct Begun<const P: usize, const C: usize> {
+    pub(super) segment: u32,
+    pub(super) begin: Begin,
+    pub(super) spot: Spot,
+    pub(super) state: State<P, C>,
+}
+
+/// Whether the journal can be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stand {
+    /// It is.
+    Going,
+    /// Opened, and not written yet.
+    Opened {
+        /// It was closed before.
+        clean: bool,
+    },
+    /// Until it is salvaged it is not.
+    Damaged(Extent),
+    /// Not any more: what is on the medium is not known.
+    Failed,
+}
+
+/// What a journal has done since it was opened, and how it stands.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct JournalStats {
+    /// Records appended.
+    pub records: u64,
+    /// Bytes of their bodies.
+    pub body_bytes: u64,
+    /// Bytes programmed: frames, steps, headers.
+    pub programmed: u64,
+    /// Segments erased.
+    pub erased: u64,
+    /// Segments begun in the journal's life: divided by their count, how often each was erased.
+    pub segment_number: u32,
+    /// Segments that can be begun for records, besides the reserve.
+    pub free_segments: u32,
+}
+
+/// How a journal is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub struct JournalConfig {
+    id: u64,
+    partitions: usize,
+}
+
+impl JournalConfig {
+    /// A journal of one partition. `id` tells this journal from every other one: take a random number, or the device's.
+    pub const fn new(id: u64) -> Self {
+        Self { id, partitions: 1 }
+    }
+
+    /// With so many partitions, 1 to 255.
+    pub const fn with_partitions(self, partitions: usize) -> Self {
+        Self { partitions, ..self }
+    }
+}
+
+/// A cursor of a journal.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct CursorId(u8);
+
+impl CursorId {
+    pub(super) const fn slot(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
+    /// Makes a journal on a medium. Whatever was on it is gone: each segment that passes for one of a journal is erased.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the medium cannot hold a journal of this shape, or fails.
+    pub fn format(store: S, config: JournalConfig) -> Result<Self, OpenError> {
+        let mut media = Media { geometry: store.geometry(), store, id: config.id };
+        check::<P, C>(media.geometry)?;
+        if config.partitions == 0 || config.partitions > P {
+            return Err(OpenError::Partitions { wanted: config.partitions, max: P });
+        }
+        let state =
+            State::empty(config.partitions).ok_or(OpenError::Partitions { wanted: config.partitions, max: P })?;
+        for segment in 0..media.geometry.segments {
+            if media.label(segment)?.is_none() && media.other_version(segment)?.is_none() {
+                continue;
+            }
+            media.store.erase(segment)?;
+            if media.geometry.rewritable {
+                media.store.program(segment, 0, &[0; 8])?;
+            }
+        }
+        media.store.sync()?;
+        media.store.erase(0)?;
+        let begin = Begin { number: 1, unclean: false, end: 0, back: 0, head: 0 };
+        let spot = media.begin(0, begin, &state)?;
+        media.store.sync()?;
+        let stats = JournalStats { programmed: u64::from(spot.at), erased: 1, ..JournalStats::default() };
+        Ok(Self {
+            media,
+            state,
+            marks: [None; C],
+            tail: Tail { segment: 0, number: 1, at: spot.at, anchor: spot.anchor, synced: true },
+            head: (0, 1),
+            data: Data { segment: 0, end: spot.at },
+            stand: Stand::Going,
+            weak: None,
+            recovery: Recovery::default(),
+            stats,
+        })
+    }
+
+    /// What was found when the journal was opened.
+    pub const fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// The journal's number.
+    pub const fn id(&self) -> u64 {
+        self.media.id
+    }
+
+    /// How many partitions it has.
+    pub fn partitions(&self) -> usize {
+        self.state.partitions.len()
+    }
+
+    /// The oldest offset of a partition, and that of its next record.
+    pub fn span(&self, partition: u8) -> Option<(Offset, Offset)> {
+        self.state.span(partition).map(|span| (Offset::new(span.head), Offset::new(span.next)))
+    }
+
+    /// What it has done, and how it stands.
+    pub fn stats(&self) -> JournalStats {
+        let free_segments = self.spared(self.tail.segment).saturating_sub(RESERVE);
+        JournalStats { segment_number: self.tail.number, free_segments, ..self.stats }
+    }
+
+    /// The largest body of a record.
+    pub fn max_body(&self) -> usize {
+        // With room for the header of these tables when they are full, and for its copy behind an unclean stop.
+        let header = header_bytes(
+            self.state.partitions.len(),
+            C.saturating_mul(CURSOR_BYTES.saturating_add(padded(MAX_NAME))),
+            self.media.align() as usize,
+        );
+        let over = 8_usize.wrapping_add(REFRESH).wrapping_add(4).wrapping_add(self.media.align() as usize);
+        (self.media.geometry.segment_bytes as usize).saturating_sub(header).saturating_sub(over).min(MAX_BODY)
+    }
+
+    /// Appends a record of a body in parts to a partition, with a byte of the caller's beside it. It is stored once
+    /// [`sync`](Self::sync) answered; on flash it is when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] if there is no room but what is kept back for commits: nothing was written;
+    /// [`StoreError::TooLarge`]; [`StoreError::Medium`] if the medium failed: whether the record is there is not known until the
+    /// journal is opened again.
+    pub fn append(&mut self, partition: u8, tag: u8, parts: &[&[u8]]) -> Result<Offset, StoreError> {
+        let len = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+        let offset = self.admit(partition, len)?;
+        let head = Head { kind: Kind::Data, after_sync: false, more: false, tag, partition, len };
+        self.put(head, parts, offset, true)?;
+        self.appended(partition, len);
+        Ok(Offset::new(offset))
+    }
+
+    /// Appends records, one body each, all or none of them: a power cut leaves all of them or none.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append); all of them together must fit one segment.
+    pub fn append_batch(&mut self, partition: u8, tag: u8, bodies: &[&[u8]]) -> Result<Offset, StoreError> {
+        let mut total = 0_usize;
+        for body in bodies {
+            self.admit(partition, body.len())?;
+            // No head is longer than 8 bytes.
+            total = total.saturating_add(frame_bytes(true, body.len(), self.media.align()) as usize);
+        }
+        let max = self.max_body();
+        if total > max {
+            return Err(StoreError::TooLarge { len: total, max });
+        }
+        let first = self.admit(partition, 0)?;
+        self.ready()?;
+        self.room(total as u32, true)?;
+        let last = bodies.len().wrapping_sub(1);
+        for (index, body) in bodies.iter().enumerate() {
+            let offset = first.wrapping_add(index as u64);
+            let more = index != last;
+            let head = Head { kind: Kind::Data, after_sync: false, more, tag, partition, len: body.len() };
+            self.put(head, &[body], offset, true)?;
+        }
+        for body in bodies {
+            self.appended(partition, body.len());
+        }
+        Ok(Offset::new(first))
+    }
+
+    /// Waits until everything so far is on the medium.
+    ///
+    /// # Errors
+    /// [`StoreError::Medium`]: what was not synced before may be stored or not; open the journal again to know.
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        if self.stand == Stand::Failed {
+            return Err(StoreError::Medium(MediumError::Poisoned));
+        }
+        if !self.tail.synced {
+            let done = self.media.store.sync();
+            self.watched(done)?;
+            self.tail.synced = true;
+        }
+        Ok(())
+    }
+
+    /// Makes a cursor at the oldest record of a partition, or answers the one of that name. Stored like a record.
+    ///
+    /// # Errors
+    /// [`StoreError::Cursors`] if there are as many as there can be; as [`append`](Self::append) otherwise.
+    pub fn join(&mut self, partition: u8, name: &str) -> Result<CursorId, StoreError> {
+        if let Some(known) = self.find(partition, name) {
+            return Ok(known);
+        }
+        let span = self.state.span(partition).ok_or_else(|| self.no_such(partition))?;
+        let name = Name::new(name).map_err(StoreError::Name)?;
+        let free = self.state.cursors.iter().position(Option::is_none).and_then(|slot| u8::try_from(slot).ok());
+        let slot = free.ok_or(StoreError::Cursors { max: C })?;
+        self.change(Change::Join { slot, partition, committed: span.head, name })?;
+        if let Some(mark) = self.marks.get_mut(usize::from(slot)) {
+            *mark = None;
+        }
+        Ok(CursorId(slot))
+    }
+
+    /// The cursor of a partition that has a name.
+    pub fn find(&self, partition: u8, name: &str) -> Option<CursorId> {
+        let is = |cursor: &super::state::Progress| cursor.partition == partition && cursor.name.as_str() == name;
+        let slot = self.state.cursors.iter().position(|cursor| cursor.as_ref().is_some_and(is))?;
+        u8::try_from(slot).ok().map(CursorId)
+    }
+
+    /// Removes a cursor: nothing is kept for it any more.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchCursor`]; [`StoreError::Medium`].
+    pub fn leave(&mut self, cursor: CursorId) -> Result<(), StoreError> {
+        self.state.cursor(cursor.slot()).ok_or(StoreError::NoSuchCursor)?;
+        self.change(Change::Leave { slot: cursor.0 })?;
+        if let Some(mark) = self.marks.get_mut(cursor.slot()) {
+            *mark = None;
+        }
+        Ok(())
+    }
+
+    /// The first offset that a cursor is not done with.
+    pub fn committed(&self, cursor: CursorId) -> Option<Offset> {
+        self.state.cursor(cursor.slot()).map(|cursor| Offset::new(cursor.committed))
+    }
+
+    /// Notes that a cursor is done with everything before `offset`. Stored like a record; there is always room. One more
+    /// record than before takes one write unit.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfRange`] for an offset before the committed one, or behind the end; [`StoreError::NoSuchCursor`];
+    /// [`StoreError::Medium`].
+    pub fn commit(&mut self, cursor: CursorId, offset: Offset) -> Result<(), StoreError> {
+        let progress = self.state.cursor(cursor.slot()).ok_or(StoreError::NoSuchCursor)?;
+        let (offset, next) = (offset.value(), self.state.next(progress.partition));
+        if offset < progress.committed || offset > next {
+            return Err(StoreError::OutOfRange { from: Offset::new(progress.committed), to: Offset::new(next) });
+        }
+        match offset.wrapping_sub(progress.committed) {
+            0 => Ok(()),
+            1 => self.step(cursor.slot()),
+            _ => self.change(Change::Commit { slot: cursor.0, committed: offset }),
+        }
+    }
+
+    /// Sets a cursor's committed offset, back if need be, as far as there are records.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn reset(&mut self, cursor: CursorId, offset: Offset) -> Result<(), StoreError> {
+        let progress = self.state.cursor(cursor.slot()).ok_or(StoreError::NoSuchCursor)?;
+        let span = self.state.span(progress.partition).ok_or(StoreError::NoSuchCursor)?;
+        if offset.value() < span.head || offset.value() > span.next {
+            return Err(StoreError::OutOfRange { from: Offset::new(span.head), to: Offset::new(span.next) });
+        }
+        if offset.value() != progress.committed {
+            self.change(Change::Commit { slot: cursor.0, committed: offset.value() })?;
+        }
+        self.forget_mark(cursor.slot());
+        Ok(())
+    }
+
+    /// Gives up the records of a partition before `offset`, for retention by count, bytes or age. Cursors that are not that
+    /// far go on there, and are told how many they lost.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfRange`]; [`StoreError::NoSuchPartition`]; [`StoreError::Medium`].
+    pub fn trim(&mut self, partition: u8, offset: Offset) -> Result<(), StoreError> {
+        let span = self.state.span(partition).ok_or_else(|| self.no_such(partition))?;
+        if offset.value() > span.next {
+            return Err(StoreError::OutOfRange { from: Offset::new(span.head), to: Offset::new(span.next) });
+        }
+        if offset.value() > span.head {
+            self.change(Change::Trim { partition, head: offset.value() })?;
+        }
+        Ok(())
+    }
+
+    /// Closes the journal, so that opening it finds nothing under way, and gives the store back.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the journal can be opened all the same, as behind a power cut.
+    pub fn close(mut self) -> Result<S, StoreError> {
+        if self.stand == Stand::Going {
+            self.sync()?;
+            self.change(Change::Close { tables: self.state.crc() })?;
+            self.sync()?;
+        }
+        Ok(self.media.store)
+    }
+
+    /// Gives the store back as it is.
+    pub fn into_store(self) -> S {
+        self.media.store
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &S {
+        &self.media.store
+    }
+
+    fn no_such(&self, partition: u8) -> StoreError {
+        StoreError::NoSuchPartition { partition, partitions: self.state.partitions.len() }
+    }
+
+    pub(super) fn forget_mark(&mut self, slot: usize) {
+        if let Some(mark) = self.marks.get_mut(slot) {
+            *mark = None;
+        }
+    }
+
+    /// Whether a record of `len` bytes can be appended, ever; the offset it will have.
+    fn admit(&self, partition: u8, len: usize) -> Result<u64, StoreError> {
+        let span = self.state.span(partition).ok_or_else(|| self.no_such(partition))?;
+        let max = self.max_body();
+        if len > max {
+            return Err(StoreError::TooLarge { len, max });
+        }
+        if span.next == u64::MAX {
+            return Err(StoreError::Exhausted);
+        }
+        Ok(span.next)
+    }
+
+    fn appended(&mut self, partition: u8, len: usize) {
+        self.state.appended(partition, 1);
+        self.data = Data { segment: self.tail.segment, end: self.tail.at };
+        // The segment of the copy is now kept for as long as the record's own.
+        self.weak = None;
+        self.stats.records = self.stats.records.wrapping_add(1);
+        self.stats.body_bytes = self.stats.body_bytes.wrapping_add(len as u64);
+    }
+
+    /// Stores a change, and does it.
+    pub(super) fn change(&mut self, change: Change) -> Result<(), StoreError> {
+        let (body, len) = change.encode();
+        let body = body.get(..len).unwrap_or_default();
+        self.put(Head::change(len), &[body], 0, false)?;
+        // It was checked before it was written.
+        self.state.apply(change);
+        Ok(())
+    }
+
+    /// Stores that a cursor is done with one more record.
+    fn step(&mut self, slot: usize) -> Result<(), StoreError> {
+        self.ready()?;
+        self.room(self.media.align(), false)?;
+        let place = self.place();
+        let Some(progress) = self.state.cursor(slot) else { return Err(StoreError::NoSuchCursor) };
+        let word = place.step(slot, progress.committed);
+        if !self.is_plain(place, slot, word) {
+            #[allow(clippy::cast_possible_truncation, reason = "at most 255 cursors")]
+            let slot = slot as u8;
+            return self.change(Change::Commit { slot, committed: progress.committed.wrapping_add(1) });
+        }
+        let done = self.media.step(self.tail.segment, place.at, word);
+        self.watched(done)?;
+        let bytes = self.media.align();
+        self.tail.at = place.at.wrapping_add(bytes);
+        self.tail.synced = !self.media.geometry.rewritable;
+        self.stats.programmed = self.stats.programmed.wrapping_add(u64::from(bytes));
+        self.state.stepped(slot);
+        Ok(())
+    }
+
+    /// Whether a step's word can be taken for nothing else.
+    fn is_plain(&self, place: Place, slot: usize, word: u32) -> bool {
+        let others = self.state.cursors.iter().enumerate().filter(|(other, _)| *other != slot);
+        let mut others = others.filter_map(|(other, cursor)| cursor.map(|cursor| place.step(other, cursor.committed)));
+        !matches!(word, 0 | u32::MAX) && !Head::is_first(word) && !others.any(|other| other == word)
+    }
+
+    /// Where the next frame goes.
+    pub(super) const fn place(&self) -> Place {
+        Place { id: self.media.id, number: self.tail.number, at: self.tail.at, anchor: self.tail.anchor }
+    }
+
+    /// Writes a frame, in the next segment if this one has no room.
+    fn put(&mut self, head: Head, parts: &[&[u8]], offset: u64, record: bool) -> Result<(), StoreError> {
+        self.ready()?;
+        // Should the narrow head be what a cursor's step would be here, the wide one is not.
+        self.room(frame_bytes(true, head.len, self.media.align()), record)?;
+        self.write(head, parts, offset)
+    }
+
+    /// Writes a frame where there is room for it.
+    pub(super) fn write(&mut self, head: Head, parts: &[&[u8]], offset: u64) -> Result<(), StoreError> {
+        let place = self.place();
+        let head = Head { after_sync: self.tail.synced, ..head };
+        let [first, _] = head.words(false);
+        let mut steps = self.state.cursors.iter().enumerate();
+        let wide = steps.any(|(slot, cursor)| cursor.is_some_and(|cursor| place.step(slot, cursor.committed) == first));
+        let done = self.media.append(self.tail.segment, place, head, wide, parts, offset);
+        let end = self.watched(done)?;
+        self.stats.programmed = self.stats.programmed.wrapping_add(u64::from(end.wrapping_sub(place.at)));
+        self.tail.at = end;
+        // What flash has programmed is stored.
+        self.tail.synced = !self.media.geometry.rewritable;
+        Ok(())
+    }
+
+    /// A medium that failed is not written any more: what is on it is not known.
+    pub(super) fn watched<T>(&mut self, done: Result<T, MediumError>) -> Result<T, StoreError> {
+        done.map_err(|error| {
+            self.stand = Stand::Failed;
+            StoreError::Medium(error)
+        })
+    }
+
+    /// Makes sure that the journal may be written.
+    pub(super) fn ready(&mut self) -> Result<(), StoreError> {
+        match self.stand {
+            Stand::Going => Ok(()),
+            Stand::Failed => Err(StoreError::Medium(MediumError::Poisoned)),
+            Stand::Damaged(at) => Err(StoreError::Damaged { at }),
+            Stand::Opened { clean } => {
+                // Only now, so that a device that starts again and again without writing wears nothing.
+                if !clean {
+                    self.advance(false, true)?;
+                }
+                self.stand = Stand::Going;
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes sure that the tail has room for `bytes`.
+    fn room(&mut self, bytes: u32, record: bool) -> Result<(), StoreError> {
+        let left = self.media.geometry.segment_bytes.saturating_sub(self.tail.at);
+        if bytes > left {
+            return self.advance(record, false);
+        }
+        if record && self.tail.segment != self.data.segment && self.spared(self.tail.segment) < RESERVE {
+            // The tail is one of the reserve: a record would keep it.
+            let done = self.release();
+            self.watched(done)?;
+            if self.spared(self.tail.segment) < RESERVE {
+                return Err(StoreError::Full);
+            }
+        }
+        Ok(())
+    }
+
+    /// Segments that would be left if this one had records.
+    const fn spared(&self, segment: u32) -> u32 {
+        self.media.geometry.segments.wrapping_sub(self.media.steps(self.head.0, segment)).wrapping_sub(1)
+    }
+
+    /// Begins the next segment.
+    pub(super) fn advance(&mut self, record: bool, unclean: bool) -> Result<(), StoreError> {
+        let done = self.release();
+        self.watched(done)?;
+        let free = self.free_segments();
+        let segment = self.next_free();
+        if free == 0 || (record && self.spared(segment) < RESERVE) {
+            return Err(StoreError::Full);
+        }
+        let number = self.tail.number.checked_add(1).ok_or(StoreError::Exhausted)?;
+        // What is given up with the segment must be known to be given up.
+        self.sync()?;
+        let done = self.media.store.erase(segment);
+        self.watched(done)?;
+        for mark in self.marks.iter_mut().flatten().filter(|mark| mark.segment == segment) {
+            // It has read all there was, and has to look for what follows.
+            mark.number = NOWHERE;
+        }
+        let back = self.media.steps(self.data.segment, segment);
+        let head = self.media.steps(self.head.0, segment);
+        #[allow(clippy::cast_possible_truncation, reason = "there are at most 2^16 segments")]
+        let begin = Begin { number, unclean, end: self.data.end, back: back as u16, head: head as u16 };
+        let done = self.media.begin(segment, begin, &self.state);
+        let spot = self.watched(done)?;
+        self.stats.erased = self.stats.erased.wrapping_add(1);
+        self.stats.programmed = self.stats.programmed.wrapping_add(u64::from(spot.at));
+        let synced = !self.media.geometry.rewritable;
+        self.tail = Tail { segment, number, at: spot.at, anchor: spot.anchor, synced };
+        let done = self.release();
+        self.watched(done)?;
+        self.refresh()
+    }
+
+    /// Copies the last record before an unclean stop, whose last bits may not last.
+    fn refresh(&mut self) -> Result<(), StoreError> {
+        let Some(weak) = self.weak else { return Ok(()) };
+        if self.state.span(weak.partition).is_some_and(|span| weak.offset < span.head) {
+            self.weak = None;
+            return Ok(());
+        }
+        let change = Change::Refresh { tag: weak.tag, partition: weak.partition, offset: weak.offset };
+        let (body, len) = change.encode();
+        let head = Head { after_sync: self.tail.synced, ..Head::change(len.wrapping_add(weak.len)) };
+        let place = self.place();
+        let from = weak.body(&mut self.media);
+        let from = self.watched(from)?;
+        let Some(from) = from else {
+            // Both copies are gone: that is told when it is read.
+            self.weak = None;
+            return Ok(());
+        };
+        let done = self.media.copy(self.tail.segment, place, head, body.get(..len).unwrap_or_default(), from);
+        let end = self.watched(done)?;
+        self.stats.programmed = self.stats.programmed.wrapping_add(u64::from(end.wrapping_sub(place.at)));
+        self.tail.at = end;
+        self.tail.synced = !self.media.geometry.rewritable;
+        self.weak = Some(Weak { copy: Some((self.tail.segment, place)), ..weak });
+        Ok(())
+    }
+
+    /// Moves the head past segments that nobody needs.
+    fn release(&mut self) -> Result<(), MediumError> {
+        while self.head.0 != self.data.segment {
+            let (segment, number) = self.head;
+            let Some(behind) = self.successor(segment, number)? else { break };
+            if !self.state.is_past(&behind.state.nexts()) {
+                break;
+            }
+            self.head = (behind.segment, behind.begin.number);
+        }
+        let tail = self.tail;
+        if self.head.0 == self.data.segment
+            && tail.segment != self.data.segment
+            && self.state.partitions.iter().all(|span| span.head == span.next)
+        {
+            // Nothing is needed of what was written so far.
+            self.head = (tail.segment, tail.number);
+            self.data = Data { segment: tail.segment, end: tail.at };
+            self.weak = None;
+        }
+        Ok(())
+    }
+
+    /// The segment that follows another one in the log.
+    pub(super) fn successor(&mut self, segment: u32, number: u32) -> Result<Option<Begun<P, C>>, MediumError> {
+        let mut at = segment;
+        // Segments that only ever held changes may have been used again, or be torn.
+        for _ in 0..=RESERVE {
+            at = self.media.behind(at);
+            if let Found::Header { id, begin, spot, state } = self.media.header(at, number.wrapping_add(1))?
+                && id == self.media.id
+                && begin.number > number
+            {
+                return Ok(Some(Begun { segment: at, begin, spot, state }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Segments that can be begun.
+    fn free_segments(&self) -> u32 {
+        let used = self.media.steps(self.head.0, self.data.segment).wrapping_add(1);
+        let tail = u32::from(self.tail.segment != self.data.segment);
+        self.media.geometry.segments.saturating_sub(used).saturating_sub(tail)
+    }
+
+    /// The one that is begun next, if there is one: the one behind the tail, or, at the end of the reserve, the one before.
+    const fn next_free(&self) -> u32 {
+        let behind = self.media.behind(self.tail.segment);
+        if behind == self.head.0 { self.media.before(self.tail.segment) } else { behind }
+    }
+}
+
+impl<S, const P: usize, const C: usize> fmt::Debug for Journal<S, P, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal")
+            .field("id", &self.media.id)
+            .field("state", &self.state)
+            .field("tail", &self.tail)
+            .field("head", &self.head)
+            .field("stand", &self.stand)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a medium of this shape can hold a journal of these tables.
+pub(super) fn check<const P: usize, const C: usize>(geometry: Geometry) -> Result<(), OpenError> {
+    const {
+        assert!(P >= 1 && P <= 255, "a journal has 1 to 255 partitions");
+        assert!(C <= 255, "a journal has at most 255 cursors");
+    }
+    let Geometry { segments, segment_bytes, write_unit, .. } = geometry;
+    let align = write_unit.max(4);
+    if !write_unit.is_power_of_two() || write_unit > MAX_WRITE_UNIT || segment_bytes & align.wrapping_sub(1) != 0 {
+        return Err(OpenError::WriteUnit { unit: write_unit });
+    }
+    if !(LEAST_SEGMENTS..=MAX_SEGMENTS).contains(&segments) {
+        return Err(OpenError::Segments { segments });
+    }
+    // A header of full tables must leave room for the longest change and for a record of as many bytes.
+    let header =
+        header_bytes(P, C.saturating_mul(CURSOR_BYTES.saturating_add(padded(MAX_NAME))), align as usize) as u32;
+    let least = header.saturating_add(frame_bytes(true, MAX_CHANGE, align).saturating_mul(2));
+    if segment_bytes < least {
+        return Err(OpenError::SegmentBytes { bytes: segment_bytes, least });
+    }
+    Ok(())
+}

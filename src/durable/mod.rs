@@ -1,0 +1,33 @@
+//! Records that survive a power cut: a journal on NOR flash, in files, or on any other medium.
+//!
+//! A [`Journal`] appends records to partitions and lets named cursors read them and note how far they have got. It lies on a
+//! [`Store`]: segments that are erased as a whole and programmed once. One format serves both flash and files, so what a
+//! device wrote opens on a server; `layout` documents it byte by byte.
+//!
+//! # What is promised
+//! - What was appended, or committed, before [`Journal::sync`] returned is there after a power cut, at any moment, in order.
+//!   On flash that holds as soon as the call returns.
+//! - What was under way is there as a whole or not at all; a batch too.
+//! - Opening finds the end without resuming from anything torn, and can itself be cut, again and again.
+//! - Damage is told from a torn tail, with its exact extent; it is never taken for an empty log, and nothing is written to a
+//!   damaged journal until [`Journal::salvage`] is called.
+//! - Commits, and so the freeing of room, never fail for want of room. Segments are used in turn, so they wear evenly.
+//! - Nothing allocates; all loops are bounded by the size of the medium.
+
+mod error;
+mod frame;
+mod journal;
+mod layout;
+mod media;
+mod ram;
+mod read;
+mod recover;
+mod state;
+mod store;
+
+pub use error::{Extent, FetchError, OpenError, StoreError};
+pub use journal::{CursorId, Journal, JournalConfig, JournalStats};
+pub use ram::RamStore;
+pub use read::Stored;
+pub use recover::Recovery;
+pub use store::{Geometry, MAX_WRITE_UNIT, MediumError, Store};

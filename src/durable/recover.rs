@@ -1,0 +1,520 @@
+//! Opening a journal: the newest segment, what it says, where it ends, and whether that is the end or damage.
+
+use super::error::{Extent, OpenError};
+use super::frame::{Kind, Place, head_bytes};
+use super::journal::{Begun, Data, Journal, JournalStats, Stand, Tail, check};
+use super::media::{Found, Framed, Media, Word};
+use super::state::{Change, MAX_CHANGE, REFRESH, State};
+use super::store::{MediumError, Store};
+
+/// What was found when a journal was opened.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Whether it was closed before. If not, power was lost, or the process was.
+    pub clean: bool,
+    /// What a power cut left unfinished, if that shows. It was never stored, and is not read.
+    pub torn: Option<Extent>,
+    /// What was stored once and is damaged. The journal is only read until it is salvaged.
+    pub damage: Option<Extent>,
+}
+
+/// The last record before an unclean stop: it verifies, but its last bits may be weak.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weak {
+    pub(super) partition: u8,
+    pub(super) tag: u8,
+    pub(super) offset: u64,
+    /// Bytes of its body.
+    pub(super) len: usize,
+    /// Where it lies, if that is known.
+    pub(super) origin: Option<(u32, Place, Framed)>,
+    /// Where its last copy lies.
+    pub(super) copy: Option<(u32, Place)>,
+}
+
+impl Weak {
+    /// Where its body can be read: segment, place, length. `None` if it verifies nowhere.
+    pub(super) fn body<S: Store>(&self, media: &mut Media<S>) -> Result<Option<(u32, u32, usize)>, MediumError> {
+        if let Some((segment, place)) = self.copy
+            && let Word::Frame(frame) = media.look(segment, place.at, media.geometry.segment_bytes)?
+            && media.verified(segment, place, frame, 0)?
+        {
+            let at = place.at.wrapping_add(head_bytes(frame.wide)).wrapping_add(REFRESH as u32);
+            return Ok(Some((segment, at, self.len)));
+        }
+        if let Some((segment, place, frame)) = self.origin
+            && media.verified(segment, place, frame, self.offset)?
+        {
+            return Ok(Some((segment, place.at.wrapping_add(head_bytes(frame.wide)), self.len)));
+        }
+        Ok(None)
+    }
+}
+
+/// What a segment was found to hold.
+struct Scan<const P: usize, const C: usize> {
+    state: State<P, C>,
+    /// Where its frames end.
+    at: u32,
+    /// Whether what ended it looks like the end.
+    blank: bool,
+    /// The last record, if nothing followed it.
+    last: Option<Weak>,
+    /// Whether the first frame is a copy, and of what.
+    copy: Option<Weak>,
+    /// Whether there are frames; whether there are records.
+    frames: bool,
+    records: Option<u32>,
+    /// Whether the last frame says that the journal was closed.
+    closed: bool,
+}
+
+impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
+    /// Opens the journal on a medium, whatever a power cut left of it. Nothing is written before something is appended or
+    /// committed.
+    ///
+    /// Reads a few bytes of some headers, by halving, and the newest segment: on flash its heads and its last record, of files
+    /// all of it.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Damage is none: it is told by [`recovery`](Self::recovery), and what is left can be read.
+    pub fn open(store: S) -> Result<Self, OpenError> {
+        let mut media = Media { geometry: store.geometry(), store, id: 0 };
+        check::<P, C>(media.geometry)?;
+        let newest = newest_of(&mut media)?;
+        let Some((mut segment, mut number)) = newest else {
+            return Err(no_journal(&mut media)?);
+        };
+        let behind = media.behind(segment);
+        if media.is_odd(behind)? {
+            // A later version may have gone on from here; or the newest segment's label is damaged.
+            if let Some(found) = media.other_version(behind)? {
+                return Err(OpenError::Version { found });
+            }
+            if let Found::<P, C>::Header { .. } = media.header(behind, number.wrapping_add(1))? {
+                (segment, number) = (behind, number.wrapping_add(1));
+            }
+        }
+        let mut damage = None;
+        let begun = match found(&mut media, segment, number)? {
+            Some(begun) => begun,
+            None => {
+                let begun = before(&mut media, segment, number)?.ok_or(OpenError::None)?;
+                if has_content(&mut media, segment, number, &begun)? {
+                    damage = Some(Extent { segment, from: 0, to: media.geometry.segment_bytes });
+                }
+                begun
+            }
+        };
+        let mut journal = Self::standing(media, begun)?;
+        if damage.is_some() {
+            journal.recovery.damage = damage;
+        }
+        if let Some(at) = journal.recovery.damage {
+            journal.stand = Stand::Damaged(at);
+        }
+        Ok(journal)
+    }
+
+    /// A journal whose newest segment is known.
+    fn standing(mut media: Media<S>, begun: Begun<P, C>) -> Result<Self, OpenError> {
+        let Begun { segment, begin, spot, ref state } = begun;
+        let number = begin.number;
+        let limit = media.geometry.segment_bytes;
+        let ring = |back: u16| {
+            let segments = media.geometry.segments;
+            let back = u32::from(back);
+            if back <= segment { segment.wrapping_sub(back) } else { segments.wrapping_add(segment).wrapping_sub(back) }
+        };
+        let (head, data) = (ring(begin.head), ring(begin.back));
+        if head >= media.geometry.segments || data >= media.geometry.segments {
+            return Err(OpenError::Geometry);
+        }
+        let thorough = media.geometry.rewritable;
+        let mut scan = scan(&mut media, &begun, limit, thorough)?;
+        let plain = thorough || (scan.blank && intact(&mut media, scan.last)?);
+        if !plain {
+            scan = self::scan(&mut media, &begun, limit, true)?;
+        }
+        let head_number = if begin.head == 0 { number } else { media.label(head)?.unwrap_or(0) };
+        let mut journal = Self {
+            state: state.clone(),
+            marks: [None; C],
+            // Of files nobody knows what an earlier run has synced.
+            tail: Tail { segment, number, at: scan.at, anchor: spot.anchor, synced: !media.geometry.rewritable },
+            head: (head, head_number),
+            data: Data { segment: data, end: begin.end },
+            stand: Stand::Opened { clean: scan.closed },
+            weak: None,
+            recovery: Recovery { clean: scan.closed, ..Recovery::default() },
+            stats: JournalStats::default(),
+            media,
+        };
+        journal.state = scan.state;
+        if let Some(end) = scan.records {
+            journal.data = Data { segment, end };
+        } else if begin.back == 0 {
+            journal.data = Data { segment, end: scan.at };
+        }
+        journal.find_end(scan.blank)?;
+        if !scan.closed {
+            journal.weak = match (scan.last, scan.copy) {
+                (Some(last), _) => Some(last),
+                (None, Some(copy)) if scan.records.is_none() => Some(copy),
+                // Its copy was cut.
+                (None, None) if begin.unclean && !scan.frames => journal.last_record()?,
+                _ => None,
+            };
+        }
+        Ok(journal)
+    }
+
+    /// Tells a torn tail from damage.
+    fn find_end(&mut self, blank: bool) -> Result<(), OpenError> {
+        let (segment, from, place) = (self.tail.segment, self.tail.at, self.place());
+        let limit = self.media.geometry.segment_bytes;
+        let flash = !self.media.geometry.rewritable;
+        if blank && flash {
+            return Ok(());
+        }
+        let mut at = from;
+        while let Some((found, frame, _)) = self.verified_from(place, segment, at, limit)? {
+            if frame.head.after_sync && found != from {
+                self.recovery.damage = Some(Extent { segment, from, to: found });
+                return Ok(());
+            }
+            at = frame.end;
+        }
+        if blank {
+            return Ok(());
+        }
+        let extent = Extent { segment, from, to: limit };
+        if flash && self.goes_on(place, segment, limit)? {
+            self.recovery.damage = Some(extent);
+        } else {
+            self.recovery.torn = Some(extent);
+        }
+        Ok(())
+    }
+
+    /// Whether something was programmed behind the frame at `place`, which does not verify: flash that was cut is blank there.
+    fn goes_on(&mut self, place: Place, segment: u32, limit: u32) -> Result<bool, MediumError> {
+        let align = self.media.align();
+        let mut last = limit;
+        let word = loop {
+            if last <= place.at {
+                return Ok(false);
+            }
+            last = last.saturating_sub(align);
+            match self.media.word(segment, last)? {
+                Some(u32::MAX) => {}
+                other => break other,
+            }
+        };
+        let behind = match self.media.look(segment, place.at, limit)? {
+            Word::Frame(frame) => last >= frame.end,
+            _ => false,
+        };
+        // Without a head to go by, it is known by what it is: the step of a cursor.
+        Ok(behind
+            || (last > place.at && word.is_some_and(|word| self.is_step_from_here(Place { at: last, ..place }, word))))
+    }
+
+    /// The last record of the last segment with records.
+    fn last_record(&mut self) -> Result<Option<Weak>, OpenError> {
+        if self.data.segment == self.tail.segment {
+            return Ok(None);
+        }
+        let Some(begun) = self.begun(self.data.segment)? else { return Ok(None) };
+        let last = scan(&mut self.media, &begun, self.data.end, false)?.last;
+        Ok(if intact(&mut self.media, last)? { last } else { None })
+    }
+
+    /// Gives up what is damaged, and makes the journal one that can be written again: what follows the damage in the same
+    /// segment is kept, and how many records are lost in between is noted in the journal. Answers how many.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]; [`super::StoreError::Full`] if not even the reserve has room.
+    pub fn salvage(&mut self) -> Result<u64, super::StoreError> {
+        let Stand::Damaged(at) = self.stand else { return Ok(0) };
+        let before = self.state.nexts();
+        let mut lost = 0_u64;
+        if at.segment == self.tail.segment {
+            let (segment, place) = (self.tail.segment, self.place());
+            let limit = self.media.geometry.segment_bytes;
+            let mut from = at.to;
+            while let Some((found, frame, low)) = self.verified_from(place, segment, from, limit)? {
+                if frame.head.kind == Kind::Data {
+                    let partition = frame.head.partition;
+                    let next = self.state.next(partition);
+                    let skipped = u64::from(low.wrapping_sub(next as u32));
+                    lost = lost.saturating_add(skipped);
+                    self.state.appended(partition, skipped.saturating_add(1));
+                    self.data = Data { segment, end: frame.end };
+                } else {
+                    let mut body = [0; MAX_CHANGE];
+                    let place = Place { at: found, ..place };
+                    let read = self.media.read_body(segment, place, frame, 0, [&mut body, &mut []])?;
+                    let change = body.get(..frame.head.len.min(MAX_CHANGE)).and_then(Change::parse);
+                    if let (true, Some(change)) = (read, change) {
+                        let mut state = self.state.clone();
+                        if state.apply(change) {
+                            self.state = state;
+                        }
+                    }
+                }
+                from = frame.end;
+                self.tail.at = frame.end;
+            }
+        }
+        self.stand = Stand::Going;
+        self.weak = None;
+        self.tail.synced = true;
+        self.advance(false, true)?;
+        for (partition, from) in before.into_iter().enumerate().take(self.state.partitions.len()) {
+            #[allow(clippy::cast_possible_truncation, reason = "at most 255 partitions")]
+            let partition = partition as u8;
+            let to = self.state.next(partition);
+            if to != from {
+                self.change(Change::Gap { partition, from, to })?;
+            }
+        }
+        self.sync()?;
+        self.recovery.damage = None;
+        Ok(lost)
+    }
+}
+
+/// Whether the last record verifies; that there is none will do.
+fn intact<S: Store>(media: &mut Media<S>, last: Option<Weak>) -> Result<bool, MediumError> {
+    let Some(Weak { origin: Some((segment, place, frame)), offset, .. }) = last else { return Ok(true) };
+    media.verified(segment, place, frame, offset)
+}
+
+/// A segment's header, whoever's journal it is.
+fn found<S: Store, const P: usize, const C: usize>(
+    media: &mut Media<S>,
+    segment: u32,
+    expected: u32,
+) -> Result<Option<Begun<P, C>>, OpenError> {
+    match media.header(segment, expected)? {
+        Found::Header { id, begin, spot, state } => {
+            media.id = id;
+            Ok(Some(Begun { segment, begin, spot, state }))
+        }
+        Found::Nothing => Ok(None),
+        Found::Unfit(error) => Err(error),
+    }
+}
+
+/// Why there is no newest segment.
+fn no_journal<S: Store>(media: &mut Media<S>) -> Result<OpenError, MediumError> {
+    for segment in 0..media.geometry.segments {
+        if let Some(found) = media.other_version(segment)? {
+            return Ok(OpenError::Version { found });
+        }
+    }
+    Ok(OpenError::None)
+}
+
+/// The newest segment, by its label, and its number.
+fn newest_of<S: Store>(media: &mut Media<S>) -> Result<Option<(u32, u32)>, MediumError> {
+    let segments = media.geometry.segments;
+    let last = segments.wrapping_sub(1);
+    let mut best = match media.label(0)? {
+        Some(first) => {
+            // Numbers rise from here up to the newest one; what is behind it is a lap older, or was never begun.
+            let (mut low, mut high) = (0, segments);
+            let mut newest = first;
+            while high.wrapping_sub(low) > 1 {
+                let middle = low.wrapping_add(high.wrapping_sub(low) / 2);
+                match media.label(middle)? {
+                    Some(number) if number >= first => (low, newest) = (middle, number),
+                    _ => high = middle,
+                }
+            }
+            Some((low, newest))
+        }
+        None => media.label(last)?.map(|number| (last, number)),
+    };
+    if best.is_none() {
+        for segment in 0..segments {
+            if let Some(number) = media.label(segment)?
+                && best.is_none_or(|(_, newest)| number > newest)
+            {
+                best = Some((segment, number));
+            }
+        }
+    }
+    let Some(mut newest) = best else { return Ok(None) };
+    // The reserve may be used in turns; and a label on the way may be torn, or damaged.
+    let before = media.before(newest.0);
+    if let Some(number) = media.label(before)?
+        && number > newest.1
+    {
+        newest = (before, number);
+    }
+    let mut at = newest.0;
+    let mut missing = 0_u32;
+    for _ in 0..segments {
+        if missing == 2 {
+            break;
+        }
+        at = media.behind(at);
+        match media.label(at)? {
+            Some(number) if number > newest.1 => (newest, missing) = ((at, number), 0),
+            _ => missing = missing.wrapping_add(1),
+        }
+    }
+    Ok(Some(newest))
+}
+
+/// The newest segment before one whose header does not verify.
+fn before<S: Store, const P: usize, const C: usize>(
+    media: &mut Media<S>,
+    segment: u32,
+    number: u32,
+) -> Result<Option<Begun<P, C>>, OpenError> {
+    let mut best: Option<Begun<P, C>> = None;
+    // Most often it is the one before, or, when the reserve is used in turns, the one behind.
+    for near in [media.before(segment), media.behind(segment)] {
+        if let Some(begun) = found::<S, P, C>(media, near, number.wrapping_sub(1))?
+            && begun.begin.number == number.wrapping_sub(1)
+        {
+            return Ok(Some(begun));
+        }
+    }
+    for other in (0..media.geometry.segments).filter(|other| *other != segment) {
+        let Some(found_number) = media.label(other)? else { continue };
+        if found_number < number && best.as_ref().is_none_or(|best| found_number > best.begin.number) {
+            best = found(media, other, found_number)?.or(best);
+        }
+    }
+    Ok(best)
+}
+
+/// Whether anything was stored behind a header that does not verify.
+fn has_content<S: Store, const P: usize, const C: usize>(
+    media: &mut Media<S>,
+    segment: u32,
+    number: u32,
+    before: &Begun<P, C>,
+) -> Result<bool, MediumError> {
+    let limit = media.geometry.segment_bytes;
+    let align = media.align();
+    let header = scan(media, before, limit, true)?.state.header_bytes(align as usize) as u32;
+    if !media.geometry.rewritable {
+        // It was erased before its label was written, so whatever is not blank was written since.
+        let mut at = header;
+        while at < limit {
+            if !matches!(media.word(segment, at)?, Some(u32::MAX)) {
+                return Ok(true);
+            }
+            at = at.wrapping_add(align);
+        }
+        return Ok(false);
+    }
+    // A label without its header was written together with it.
+    let nonce = super::layout::NONCE_BYTES as u32;
+    let header = header.saturating_add(nonce);
+    let Some(anchor) = media.word(segment, header.saturating_sub(4))? else { return Ok(true) };
+    let mut at = header;
+    while at < limit && header > TEARS_AT {
+        if let Word::Frame(frame) = media.look(segment, at, limit)?
+            && frame.head.kind == Kind::Change
+            && media.verified(segment, Place { id: media.id, number, at, anchor }, frame, 0)?
+        {
+            return Ok(true);
+        }
+        at = at.wrapping_add(align);
+    }
+    Ok(header <= TEARS_AT)
+}
+
+/// What a rewritable medium writes as a whole, or not.
+const TEARS_AT: u32 = 512;
+
+/// Goes through the frames of a segment. A thorough scan verifies each; else records are stepped over.
+fn scan<S: Store, const P: usize, const C: usize>(
+    media: &mut Media<S>,
+    begun: &Begun<P, C>,
+    limit: u32,
+    thorough: bool,
+) -> Result<Scan<P, C>, MediumError> {
+    let segment = begun.segment;
+    let mut place = Place { id: media.id, number: begun.begin.number, at: begun.spot.at, anchor: begun.spot.anchor };
+    let mut found = Scan {
+        state: begun.state.clone(),
+        at: place.at,
+        blank: false,
+        last: None,
+        copy: None,
+        frames: false,
+        records: None,
+        closed: false,
+    };
+    // Records that count only together with the next one: their partition, and how many.
+    let mut group: Option<(u8, u64)> = None;
+    loop {
+        let (mut last, mut closed) = (None, false);
+        match media.look(segment, place.at, limit)? {
+            Word::Blank => {
+                found.blank = group.is_none();
+                break;
+            }
+            Word::Frame(frame) if frame.head.kind == Kind::Data => {
+                let partition = frame.head.partition;
+                let (of, counted) = group.unwrap_or((partition, 0));
+                let offset = found.state.next(partition).wrapping_add(counted);
+                if of != partition
+                    || found.state.span(partition).is_none()
+                    || (thorough && !media.verified(segment, place, frame, offset)?)
+                {
+                    break;
+                }
+                let origin = Some((segment, place, frame));
+                last = Some(Weak { partition, tag: frame.head.tag, offset, len: frame.head.len, origin, copy: None });
+                place.at = frame.end;
+                if frame.head.more {
+                    group = Some((partition, counted.wrapping_add(1)));
+                    continue;
+                }
+                found.state.appended(partition, counted.wrapping_add(1));
+                group = None;
+                found.records = Some(place.at);
+            }
+            _ if group.is_some() => break,
+            Word::Frame(frame) => {
+                let mut body = [0; MAX_CHANGE];
+                if !media.read_body(segment, place, frame, 0, [&mut body, &mut []])? {
+                    break;
+                }
+                let body = body.get(..frame.head.len.min(MAX_CHANGE)).unwrap_or_default();
+                let Some(change) = Change::parse(body) else { break };
+                closed = matches!(change, Change::Close { tables } if tables == found.state.crc());
+                let mut state = found.state.clone();
+                if !state.apply(change) {
+                    break;
+                }
+                found.state = state;
+                if let (false, Change::Refresh { tag, partition, offset }) = (found.frames, change) {
+                    let len = frame.head.len.saturating_sub(REFRESH);
+                    found.copy = Some(Weak { partition, tag, offset, len, origin: None, copy: Some((segment, place)) });
+                }
+                place.at = frame.end;
+            }
+            Word::Other(word) => {
+                let mut cursors = found.state.cursors.iter().enumerate();
+                let stepped = cursors
+                    .find(|(slot, cursor)| cursor.is_some_and(|cursor| place.step(*slot, cursor.committed) == word));
+                let Some((slot, _)) = stepped else { break };
+                found.state.stepped(slot);
+                place.at = place.at.wrapping_add(media.align());
+            }
+            Word::Unreadable => break,
+        }
+        (found.at, found.frames, found.last, found.closed) = (place.at, true, last, closed);
+    }
+    Ok(found)
+}
