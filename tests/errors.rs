@@ -271,8 +271,11 @@ fn declared(folder: &Path, found: &mut BTreeSet<String>) {
             declared(&path, found);
             continue;
         }
-        // What the feature adds is there with the feature.
-        if path.ends_with("typed.rs") && !cfg!(feature = "postcard") {
+        // What a feature adds is there with the feature.
+        let is_under = |folder: &str| path.components().any(|part| part.as_os_str() == folder);
+        if (path.ends_with("typed.rs") && !cfg!(feature = "postcard"))
+            || (is_under("durable") && !cfg!(feature = "durable"))
+        {
             continue;
         }
         let source = std::fs::read_to_string(&path).unwrap();

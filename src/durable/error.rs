@@ -244,10 +244,7 @@ impl fmt::Display for FetchError {
         match self {
             Self::BufferTooSmall { len } => write!(f, "the record has {len} bytes: read it again with a larger buffer"),
             Self::Damaged { at, offset } => {
-                write!(
-                    f,
-                    "offset {offset} and perhaps more cannot be read: {at} are damaged; salvage, or seek behind it"
-                )
+                write!(f, "offset {offset} and perhaps more cannot be read: {at} are damaged; pass them by skip_damage")
             }
             Self::Trimmed { lost } => write!(f, "{lost} records were given up before they were read: go on from here"),
             Self::Medium(inner) => write!(f, "the journal's medium: {inner}"),

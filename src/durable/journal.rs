@@ -652,8 +652,11 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
     pub(super) fn successor(&mut self, segment: u32, number: u32) -> Result<Option<Begun<P, C>>, MediumError> {
         let mut at = segment;
         // Segments that only ever held changes may have been used again, or be torn.
-        for _ in 0..=RESERVE {
+        loop {
             at = self.media.behind(at);
+            if at == segment {
+                return Ok(None);
+            }
             if let Found::Header { id, begin, spot, state } = self.media.header(at, number.wrapping_add(1))?
                 && id == self.media.id
                 && begin.number > number
@@ -661,7 +664,6 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
                 return Ok(Some(Begun { segment: at, begin, spot, state }));
             }
         }
-        Ok(None)
     }
 
     /// Segments that can be begun.
