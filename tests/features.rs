@@ -48,8 +48,12 @@ adds! {
     }
     "durable" on all() {
         durable::CursorId, durable::Extent, durable::FetchError, durable::Geometry, durable::Journal,
-        durable::JournalConfig, durable::JournalStats, durable::MediumError, durable::OpenError, durable::RamStore,
+        durable::JournalConfig, durable::JournalStats, durable::MediumError, durable::NorStore, durable::OpenError,
+        durable::RamStore,
         durable::Recovery, durable::Store, durable::StoreError, durable::Stored, durable::MAX_WRITE_UNIT,
+    }
+    "durable" on all(unix, feature = "std") {
+        durable::Disk, durable::FileConfig, durable::FileStore, durable::SystemDisk, durable::SystemFile,
     }
     "postcard" on all() { message::PayloadError, producer::TypedError }
 }

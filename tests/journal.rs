@@ -189,14 +189,14 @@ fn run(seed: u64, segments: u32, unit: u32, steps: u64) -> [u64; 5] {
 #[test]
 fn it_does_what_plain_queues_do() {
     let mut sums = [0; 5];
-    for seed in 0..60 {
+    for seed in 0..30 {
         let (segments, unit) = [(16, 4), (8, 8), (16, 1), (8, 32), (4, 4), (4, 64)][seed as usize % 6];
         for (sum, one) in sums.iter_mut().zip(run(seed, segments, unit, 2_000)) {
             *sum += one;
         }
     }
     let [appended, read, full, opened, batches] = sums;
-    assert!(appended > 9_000 && read > 10_000 && full > 1_000 && opened > 4_000 && batches > 500, "{sums:?}");
+    assert!(appended > 4_500 && read > 10_000 && full > 1_000 && opened > 2_000 && batches > 500, "{sums:?}");
 }
 
 #[test]

@@ -578,6 +578,10 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         // What is given up with the segment must be known to be given up.
         self.sync()?;
         let done = self.media.store.erase(segment);
+        if done == Err(MediumError::NoSpace) {
+            // Nothing was done: it may be tried again.
+            return Err(StoreError::Medium(MediumError::NoSpace));
+        }
         self.watched(done)?;
         for mark in self.marks.iter_mut().flatten().filter(|mark| mark.segment == segment) {
             // It has read all there was, and has to look for what follows.

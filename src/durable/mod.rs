@@ -4,6 +4,12 @@
 //! [`Store`]: segments that are erased as a whole and programmed once. One format serves both flash and files, so what a
 //! device wrote opens on a server; `layout` documents it byte by byte.
 //!
+//! There are three of them:
+//! - [`NorStore`]: a range of NOR flash, by any driver that implements `embedded_storage::nor_flash::NorFlash`. Each unit is
+//!   programmed once between two erasures, so flash with error correction will do.
+//! - `FileStore` (with `std`, on Unix): files of one size in a directory.
+//! - [`RamStore`]: memory, for tests and for images of flash.
+//!
 //! # What is promised
 //! - What was appended, or committed, before [`Journal::sync`] returned is there after a power cut, at any moment, in order.
 //!   On flash that holds as soon as the call returns.
@@ -15,10 +21,13 @@
 //! - Nothing allocates; all loops are bounded by the size of the medium.
 
 mod error;
+#[cfg(all(feature = "durable", feature = "std", unix))]
+mod files;
 mod frame;
 mod journal;
 mod layout;
 mod media;
+mod nor;
 mod ram;
 mod read;
 mod recover;
@@ -26,7 +35,10 @@ mod state;
 mod store;
 
 pub use error::{Extent, FetchError, OpenError, StoreError};
+#[cfg(all(feature = "durable", feature = "std", unix))]
+pub use files::{Disk, FileConfig, FileStore, SystemDisk, SystemFile};
 pub use journal::{CursorId, Journal, JournalConfig, JournalStats};
+pub use nor::NorStore;
 pub use ram::RamStore;
 pub use read::Stored;
 pub use recover::Recovery;

@@ -9,6 +9,8 @@ pub mod clock;
 #[cfg(feature = "durable")]
 pub(crate) mod crc;
 pub(crate) mod cursor;
+#[cfg(all(feature = "durable", feature = "std", unix))]
+pub(crate) mod disk;
 pub(crate) mod later;
 pub(crate) mod lock;
 #[cfg_attr(loom, path = "memory_loom.rs")]
