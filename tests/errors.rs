@@ -721,7 +721,9 @@ fn of_values(told: &mut Told) {
 
 #[cfg(feature = "durable")]
 fn of_journals(told: &mut Told) {
-    use fabric_mq::durable::{Extent, FetchError, MediumError, OpenError, StoreError};
+    use fabric_mq::durable::{
+        Extent, FetchError, MediumError, OpenError, PumpError, SpoolError, SpoolReadError, StoreError,
+    };
     let at = Extent::new(1, 64, 128);
     told.all([
         (MediumError::Failed, "see what it logged"),
@@ -756,6 +758,18 @@ fn of_journals(told: &mut Told) {
         (StoreError::TooLarge { len: 9, max: 8 }, "split it"),
         (StoreError::Exhausted, "format a new one"),
         (StoreError::Name(NameError::Dots), "no names"),
+    ]);
+    told.all([
+        (SpoolError::Join(JoinError::ReadersFull { limit: 2 }), "let one leave"),
+        (SpoolError::Partitions { rings: 1, partitions: 2 }, "give one for each"),
+    ]);
+    told.all([
+        (PumpError::Ring(ReadError::Overrun { lost: 3 }), "3"),
+        (PumpError::Store(StoreError::Full), "commit what was processed"),
+    ]);
+    told.all([
+        (SpoolReadError::Fetch(FetchError::Trimmed { lost: 7 }), "go on from here"),
+        (SpoolReadError::Ring(ReadError::Overrun { lost: 3 }), "3"),
     ]);
     told.all([
         (FetchError::BufferTooSmall { len: 64 }, "with a larger buffer"),

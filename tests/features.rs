@@ -49,7 +49,7 @@ adds! {
     "durable" on all() {
         durable::CursorId, durable::Extent, durable::FetchError, durable::Geometry, durable::Journal,
         durable::JournalConfig, durable::JournalStats, durable::MediumError, durable::NorStore, durable::OpenError,
-        durable::RamStore,
+        durable::PumpError, durable::RamStore, durable::Spool, durable::SpoolError, durable::SpoolMode, durable::SpoolReadError,
         durable::Recovery, durable::Store, durable::StoreError, durable::Stored, durable::MAX_WRITE_UNIT,
     }
     "durable" on all(unix, feature = "std") {

@@ -338,6 +338,12 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         Ok(())
     }
 
+    /// The cursor in a slot.
+    pub(super) fn cursor_in(&self, slot: usize) -> Option<CursorId> {
+        self.state.cursor(slot)?;
+        u8::try_from(slot).ok().map(CursorId)
+    }
+
     /// The first offset that a cursor is not done with.
     pub fn committed(&self, cursor: CursorId) -> Option<Offset> {
         self.state.cursor(cursor.slot()).map(|cursor| Offset::new(cursor.committed))
@@ -391,6 +397,22 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         }
         if offset.value() > span.head {
             self.change(Change::Trim { partition, head: offset.value() })?;
+        }
+        Ok(())
+    }
+
+    /// Lets a partition go on at `offset`, as if the records before it had been there and were given up: they were dealt with
+    /// before they were stored. Stored like a record.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfRange`] for an offset before the end; as [`append`](Self::append) otherwise.
+    pub fn skip_to(&mut self, partition: u8, offset: Offset) -> Result<(), StoreError> {
+        let span = self.state.span(partition).ok_or_else(|| self.no_such(partition))?;
+        if offset.value() < span.next {
+            return Err(StoreError::OutOfRange { from: Offset::new(span.next), to: Offset::new(u64::MAX) });
+        }
+        if offset.value() > span.next {
+            self.change(Change::Skip { partition, from: span.next, to: offset.value() })?;
         }
         Ok(())
     }

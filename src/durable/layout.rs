@@ -79,6 +79,7 @@
 //! | 5 close | zeros (3), CRC-32C of the tables as a header would have them: the journal was closed, nothing is under way |
 //! | 6 refresh | tag u8, partition u8, zero u8, offset u64, body of the record: a second copy of the last record before an unclean stop |
 //! | 7 gap | zero u8, partition u8, zero u8, from u64, to u64: offsets that damage took |
+//! | 8 skip | zero u8, partition u8, zero u8, from u64, to u64: offsets whose records were dealt with before they were stored; all cursors go on at *to* |
 //!
 //! # What a cut leaves
 //! | cut while | found | done |

@@ -31,6 +31,7 @@ mod nor;
 mod ram;
 mod read;
 mod recover;
+mod spool;
 mod state;
 mod store;
 
@@ -42,4 +43,5 @@ pub use nor::NorStore;
 pub use ram::RamStore;
 pub use read::Stored;
 pub use recover::Recovery;
+pub use spool::{PumpError, Spool, SpoolError, SpoolMode, SpoolReadError};
 pub use store::{Geometry, MAX_WRITE_UNIT, MediumError, Store};

@@ -35,6 +35,10 @@ pub struct Stored<'b> {
 }
 
 impl<'b> Stored<'b> {
+    pub(super) const fn new(offset: Offset, tag: u8, body: &'b [u8]) -> Self {
+        Self { offset, tag, body }
+    }
+
     /// Its offset in its partition.
     #[must_use]
     pub const fn offset(&self) -> Offset {
@@ -226,7 +230,8 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
                 if frame.head.len == body.len() {
                     let place = self.place_of(mark);
                     let read = self.media.read_body(mark.segment, place, frame, 0, [&mut body, &mut []])?;
-                    if let (true, Some(Change::Gap { partition: of, to, .. })) = (read, Change::parse(&body))
+                    if let (true, Some(Change::Gap { partition: of, to, .. } | Change::Skip { partition: of, to, .. })) =
+                        (read, Change::parse(&body))
                         && of == partition
                     {
                         mark.offset = mark.offset.max(to);

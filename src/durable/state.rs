@@ -42,6 +42,7 @@ pub(super) enum Change {
     Close { tables: u32 },
     Refresh { tag: u8, partition: u8, offset: u64 },
     Gap { partition: u8, from: u64, to: u64 },
+    Skip { partition: u8, from: u64, to: u64 },
 }
 
 /// Bytes of a refresh before the record's body.
@@ -86,6 +87,11 @@ impl Change {
                 put(&from.to_le_bytes());
                 put(&to.to_le_bytes());
             }
+            Self::Skip { partition, from, to } => {
+                put(&[8, 0, partition, 0]);
+                put(&from.to_le_bytes());
+                put(&to.to_le_bytes());
+            }
         }
         (bytes, len)
     }
@@ -111,6 +117,9 @@ impl Change {
             6 => Some(Self::Refresh { tag: low, partition, offset: number }),
             7 if rest.len() == 8 => {
                 Some(Self::Gap { partition, from: number, to: u64::from_le_bytes(*rest.first_chunk()?) })
+            }
+            8 if rest.len() == 8 => {
+                Some(Self::Skip { partition, from: number, to: u64::from_le_bytes(*rest.first_chunk()?) })
             }
             _ => None,
         }
@@ -181,6 +190,16 @@ impl<const P: usize, const C: usize> State<P, C> {
                 let Some(span) = self.partitions.get_mut(usize::from(partition)) else { return false };
                 span.next = span.next.max(to);
                 true
+            }
+            Change::Skip { partition, from, to } => {
+                let Some(span) = self.partitions.get_mut(usize::from(partition)) else { return false };
+                let follows = span.next == from && from <= to;
+                *span = Span { head: to, next: to };
+                // Those before it are done with them.
+                for cursor in self.cursors.iter_mut().flatten().filter(|cursor| cursor.partition == partition) {
+                    cursor.committed = cursor.committed.max(to);
+                }
+                follows
             }
             Change::Close { .. } | Change::Refresh { .. } => true,
         }
