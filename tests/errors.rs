@@ -761,6 +761,7 @@ fn of_journals(told: &mut Told) {
     ]);
     told.all([
         (SpoolError::Join(JoinError::ReadersFull { limit: 2 }), "let one leave"),
+        (SpoolError::Overwrites, "choose another full policy"),
         (SpoolError::Partitions { rings: 1, partitions: 2 }, "give one for each"),
     ]);
     told.all([

@@ -331,6 +331,54 @@ fn a_group_shares_the_partitions() {
     assert!(report(&output, 0).ends_with("\nThere was no record to send.\n"));
 }
 
+/// Killed at any moment, again and again, and gone on with: in the end every record has arrived once, and in order.
+#[cfg(feature = "durable")]
+#[test]
+fn a_store_is_gone_on_with() {
+    let directory = std::env::temp_dir().join(format!("fabric-mq-pipeline-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&directory);
+    let store = directory.to_str().unwrap();
+    let earlier = |report: &str| {
+        let line = report.lines().find(|line| line.starts_with("  Earlier runs had stored")).unwrap();
+        line.split_whitespace().filter(|word| word.starts_with(char::is_numeric)).map(number).collect::<Vec<_>>()
+    };
+    let is_whole = |report: &str, repeat: u64| {
+        assert!(report.contains("Every record arrived once, and in order within its network."), "{report}");
+        assert_eq!((count(report, "produced"), count(report, "consumed")), (1707 * repeat, 1707 * repeat));
+        let sent: BTreeMap<_, _> = expected().into_iter().map(|(net, count)| (net, count * repeat)).collect();
+        assert_eq!(networks(report), sent);
+    };
+    assert_eq!(earlier(report(&run(&["--store", store]), 0)), [0, 0]);
+    let report_again = run(&["--store", store]);
+    let again = report(&report_again, 0);
+    assert_eq!(earlier(again), [1707, 1707]);
+    is_whole(again, 1);
+
+    // Twenty times the sample is more than one of these runs gets through.
+    for millis in [40, 20, 60, 0, 90] {
+        let mut child = example("pipeline")
+            .args(["--repeat", "20", "--store", store])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_millis(millis));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let output = run(&["--repeat", "20", "--store", store]);
+    let text = report(&output, 0);
+    is_whole(text, 20);
+    assert!(earlier(text)[0] >= 1707, "{text}");
+
+    // Another input is not taken for a later part of this one.
+    let output = feed(&["--store", store, "-"], b"{\"properties\":{\"net\":\"ci\"}}\n");
+    let (_, complaint) = printed(&output, 1);
+    assert!(complaint.contains("made of another one"), "{complaint}");
+    fs::remove_dir_all(&directory).unwrap();
+}
+
 fn is_shared_from_a_pipe(report: &str) {
     assert_eq!((count(report, "consumed"), networks(report)), (1707, expected()), "{report}");
     assert_eq!(table(report, "member").len(), 3, "{report}");

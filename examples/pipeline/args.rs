@@ -12,7 +12,7 @@ pub(crate) const USAGE: &str = "\
 Sends a file of JSON lines, keyed by the field \"net\", through a topic of 4 partitions to a group of
 2 consumers; checks that every record arrives once and in order; prints what arrived.
 
-Usage: pipeline [--repeat N] [--group-members N] [--strict] [FILE]
+Usage: pipeline [--repeat N] [--group-members N | --store DIR] [--strict] [FILE]
 
   FILE         one JSON object a line, or - for standard input
                (default: a week of earthquakes, examples/data/earthquakes.ndjson)
@@ -20,6 +20,8 @@ Usage: pipeline [--repeat N] [--group-members N] [--strict] [FILE]
   --group-members N
                consume as a group of N members, 1 to 15, that share the partitions among themselves;
                when half of the input was sent one leaves, and one more joins
+  --store DIR  keep records on disk, and how far they were consumed: if the program is killed, the
+               same command goes on where it was (needs feature durable)
   --strict     fail if a line is malformed, instead of only saying so
   -h, --help   print this
 
@@ -39,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) strict: bool,
     /// Members of the group, if they are to share the partitions among themselves.
     pub(crate) members: Option<u32>,
+    /// Where records are kept, if they are to be.
+    pub(crate) store: Option<PathBuf>,
 }
 
 /// Where lines come from.
@@ -49,7 +53,7 @@ pub(crate) enum Input {
 }
 
 pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
-    let (mut input, mut repeat, mut strict, mut members) = (None, 1, false, None);
+    let (mut input, mut repeat, mut strict, mut members, mut store) = (None, 1, false, None, None);
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
@@ -57,6 +61,8 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
             Arg::Long("group-members") => {
                 members = Some(count("--group-members", MAX_MEMBERS - 1, parser.value()?)?);
             }
+            Arg::Long("store") if cfg!(feature = "durable") => store = Some(PathBuf::from(parser.value()?)),
+            Arg::Long("store") => return Err("--store needs feature durable: cargo run --features durable ...".into()),
             Arg::Long("strict") => strict = true,
             Arg::Value(value) if input.is_none() => {
                 input = Some(if value == "-" { Input::Stdin } else { Input::File(value.into()) });
@@ -68,7 +74,10 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
     if matches!(input, Input::Stdin) && repeat > 1 {
         return Err("standard input can be read only once: leave --repeat out, or name a file".into());
     }
-    Ok(Command::Run(Options { input, repeat, strict, members }))
+    if store.is_some() && members.is_some() {
+        return Err("--store and --group-members do not go together: leave one out".into());
+    }
+    Ok(Command::Run(Options { input, repeat, strict, members, store }))
 }
 
 fn count(name: &str, most: u32, value: OsString) -> Result<u32, lexopt::Error> {

@@ -20,21 +20,28 @@ pub(crate) struct Arrivals {
 
 impl Arrivals {
     pub(crate) fn take(&mut self, message: &MessageRef<'_>) {
-        self.records += 1;
-        self.bytes += message.payload().len() as u64;
-        if let Err(fault) = self.check(message) {
+        let key = message.key().and_then(|key| str::from_utf8(key).ok());
+        let sequence = message.header(SEQUENCE).and_then(|value| value.try_into().ok()).map(u64::from_le_bytes);
+        if let Err(fault) = self.count(message.partition(), key, sequence, message.payload()) {
             let (partition, offset) = (message.partition(), message.offset());
             self.faults.push(format_args!("partition {partition}, offset {offset}: {fault}"));
         }
     }
 
-    fn check(&mut self, message: &MessageRef<'_>) -> Result<(), String> {
-        let key = message.key().and_then(|key| str::from_utf8(key).ok()).ok_or("the key is missing or damaged")?;
-        let sequence = message.header(SEQUENCE).and_then(|value| value.try_into().ok());
-        let sequence = sequence.map(u64::from_le_bytes).ok_or("the sequence number is missing or damaged")?;
-        let order = self.order.see(key, message.partition(), sequence);
-        let event =
-            Event::parse(message.payload()).map_err(|error| format!("{key}: the payload is damaged: {error}"))?;
+    /// Counts and checks a record: number `sequence` of its key.
+    pub(crate) fn count(
+        &mut self,
+        partition: u32,
+        key: Option<&str>,
+        sequence: Option<u64>,
+        payload: &[u8],
+    ) -> Result<(), String> {
+        self.records += 1;
+        self.bytes += payload.len() as u64;
+        let key = key.ok_or("the key is missing or damaged")?;
+        let sequence = sequence.ok_or("the sequence number is missing or damaged")?;
+        let order = self.order.see(key, partition, sequence);
+        let event = Event::parse(payload).map_err(|error| format!("{key}: the payload is damaged: {error}"))?;
         self.magnitudes.add(event.magnitude);
         if event.net != key {
             return Err(format!("{key}: the payload is one of {}", event.net));

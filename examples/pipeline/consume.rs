@@ -82,6 +82,8 @@ pub(crate) enum ConsumeError {
     Lag(OffsetError),
     Name(NameError),
     Poll(PollError),
+    #[cfg(feature = "durable")]
+    Store(Box<dyn core::error::Error + Send + Sync>),
     Topic(TopicError),
 }
 
@@ -95,6 +97,8 @@ impl fmt::Display for ConsumeError {
             Self::Lag(inner) => write!(f, "{inner}"),
             Self::Name(inner) => write!(f, "{inner}"),
             Self::Poll(inner) => write!(f, "{inner}"),
+            #[cfg(feature = "durable")]
+            Self::Store(inner) => write!(f, "{inner}"),
             Self::Topic(inner) => write!(f, "{inner}"),
         }
     }

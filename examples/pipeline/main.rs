@@ -5,11 +5,13 @@
 //! cargo run --release --example pipeline
 //! cargo run --release --example pipeline -- --repeat 500
 //! cargo run --release --example pipeline -- --group-members 3
+//! cargo run --release --features durable --example pipeline -- --store target/quakes
 //! curl -s https://example.org/feed.ndjson | cargo run --release --example pipeline -- -
 //! ```
 //!
 //! The main thread reads earthquakes and sends each one with its network as the key ([`produce`]); two threads consume
-//! two partitions each ([`consume`]), or as many as are asked for, as members of a group ([`members`]). Every record carries its number among those of its network, so that the consumers
+//! two partitions each ([`consume`]), or as many as are asked for, as members of a group
+//! ([`members`]). With a store, records are on disk before they are consumed, and a run that was killed is gone on with (`stored`). Every record carries its number among those of its network, so that the consumers
 //! can tell at once if one is missing, comes twice or out of turn; what went in and what came out is compared again at
 //! the end ([`audit`]). Memory is bounded whatever the input: a full partition makes the sender wait, and a line that is
 //! too long is skipped as it is read.
@@ -30,6 +32,8 @@ mod order;
 mod produce;
 mod progress;
 mod report;
+#[cfg(feature = "durable")]
+mod stored;
 
 #[path = "../common/numbers.rs"]
 mod numbers;
@@ -93,6 +97,10 @@ fn run(options: &Options) -> Result<Report<'_>, Box<dyn Error>> {
     // Topics live in a manager, which every thread borrows. So does the store, which keeps how far the group has got.
     let topics = TopicManager::new();
     let topic = topics.create(TOPIC, SHAPE)?;
+    #[cfg(feature = "durable")]
+    if let Some(directory) = &options.store {
+        return stored::run(options, directory, &topics, &mut passes, progress);
+    }
     if let Some(members) = options.members {
         return run_group(options, members, &topics, &mut passes, progress);
     }
@@ -105,7 +113,7 @@ fn run(options: &Options) -> Result<Report<'_>, Box<dyn Error>> {
             MEMBERS.each_ref().map(|partitions| scope.spawn(|| consume::run(&topics, &store, partitions, &done)));
         let stopped = || members.iter().any(thread::ScopedJoinHandle::is_finished);
         let end = EndOfInput(&done);
-        let produced = produce::run(&topics, &mut passes, &mut progress, || {}, stopped);
+        let produced = produce::run(&topics, &mut passes, &mut progress, || {}, stopped, |_, _, _| false);
         drop(end);
         (produced, members.map(thread::ScopedJoinHandle::join))
     });
@@ -118,7 +126,7 @@ fn run(options: &Options) -> Result<Report<'_>, Box<dyn Error>> {
 
     let partitions = audit::partitions(&topic.stats(), |number| store.committed(GROUP, TOPIC, number), &consumed)?;
     let faults = audit::faults(&produced, &consumed, &partitions);
-    Ok(Report { options, produced, consumed, members: Vec::new(), partitions, faults, elapsed })
+    Ok(Report { options, produced, consumed, members: Vec::new(), partitions, faults, elapsed, resumed: None })
 }
 
 /// The same, but the consumers share the partitions among themselves; one leaves halfway, and one more joins.
@@ -143,7 +151,8 @@ fn run_group<'a>(
         let failed = || threads.iter().chain([&joining]).any(thread::ScopedJoinHandle::is_finished);
         let end = EndOfInput(done);
         members.wait_for(count, || failed() || leaving.is_finished());
-        let produced = produce::run(topics, passes, &mut progress, || members.change(count, failed), failed);
+        let produced =
+            produce::run(topics, passes, &mut progress, || members.change(count, failed), failed, |_, _, _| false);
         drop(end);
         threads.insert(0, leaving);
         threads.push(joining);
@@ -166,7 +175,7 @@ fn run_group<'a>(
         partition.moves = Some(claim.epoch.value().saturating_sub(1));
     }
     let faults = audit::faults(&produced, &consumed, &partitions);
-    Ok(Report { options, produced, consumed, members: ends, partitions, faults, elapsed })
+    Ok(Report { options, produced, consumed, members: ends, partitions, faults, elapsed, resumed: None })
 }
 
 /// What the threads answered, or the first failure among them.

@@ -24,19 +24,23 @@ pub(crate) struct Produced {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) dropped: u64,
+    /// Records that an earlier run had stored already: they were not sent again.
+    pub(crate) stored: u64,
     /// Records of each key.
     pub(crate) keys: BTreeMap<String, u64>,
     pub(crate) malformed: Few,
 }
 
 /// Sends all lines of all passes; calls `halfway` once, when half of the input was sent, or at the end if nobody knows how
-/// much there is. `stopped` answers whether a consumer has ended, so that there is nobody to wait for.
+/// much there is. `stopped` answers whether a consumer has ended, so that there is nobody to wait for; `stored`, whether an
+/// earlier run has kept this record: its key, its number among those of the key, its payload.
 pub(crate) fn run(
     topics: &TopicManager,
     passes: &mut Passes<'_>,
     progress: &mut Progress,
     halfway: impl FnOnce(),
     stopped: impl Fn() -> bool,
+    mut stored: impl FnMut(&str, u64, &[u8]) -> bool,
 ) -> Result<Produced, ProduceError> {
     // Finds its topic at the first send.
     let mut producer = Producer::new(TOPIC);
@@ -66,7 +70,7 @@ pub(crate) fn run(
                 Line::Whole(line) => Ok(line),
             };
             let outcome = match line {
-                Ok(line) => send(&mut producer, topics, &mut produced, line, &stopped)?,
+                Ok(line) => send(&mut producer, topics, &mut produced, line, &stopped, &mut stored)?,
                 Err(malformed) => Err(malformed),
             };
             if let Err(malformed) = outcome {
@@ -92,6 +96,7 @@ fn send(
     produced: &mut Produced,
     line: &[u8],
     stopped: impl Fn() -> bool,
+    stored: impl FnOnce(&str, u64, &[u8]) -> bool,
 ) -> Result<Result<(), Malformed>, SendError> {
     let net = match Event::parse(line) {
         Ok(event) => event.net,
@@ -107,6 +112,13 @@ fn send(
     let sequence = count.to_le_bytes();
     let headers = [(SEQUENCE, &sequence[..])];
     let record = Record::new(line).with_key(net.as_bytes()).with_headers(&headers);
+    if stored(&net, *count, line) {
+        *count += 1;
+        produced.records += 1;
+        produced.bytes += line.len() as u64;
+        produced.stored += 1;
+        return Ok(Ok(()));
+    }
     let receipt = loop {
         match producer.send_record(topics, record) {
             // Still full: the consumers are slow, not gone.

@@ -26,6 +26,8 @@ pub(crate) struct Report<'a> {
     pub(crate) partitions: Vec<PartitionEnd>,
     pub(crate) faults: Few,
     pub(crate) elapsed: Duration,
+    /// Records that earlier runs had stored, and those of them that they had consumed.
+    pub(crate) resumed: Option<(u64, u64)>,
 }
 
 impl Report<'_> {
@@ -139,6 +141,7 @@ impl fmt::Display for Report<'_> {
         let times = if *repeat > 1 { format!(", {} times", grouped(u64::from(*repeat))) } else { String::new() };
         let partitions = self.partitions.len();
         let consumers = match self.options.members {
+            None if self.resumed.is_some() => "1 consumer".to_owned(),
             None => format!("{} consumers", self.consumed.len()),
             Some(1) => "1 member".to_owned(),
             Some(members) => format!("{members} members"),
@@ -147,6 +150,10 @@ impl fmt::Display for Report<'_> {
         writeln!(f, "-> topic {TOPIC}, {partitions} partitions -> group {GROUP}, {consumers}\n")?;
         self.summary(f)?;
         writeln!(f)?;
+        if let Some((stored, consumed)) = self.resumed {
+            let (stored, consumed) = (grouped(stored), grouped(consumed));
+            writeln!(f, "  Earlier runs had stored {stored} of the records, and consumed {consumed} of these.\n")?;
+        }
         self.partitions(f)?;
         if !self.members.is_empty() {
             self.members(f)?;

@@ -198,6 +198,26 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         })
     }
 
+    /// Opens the journal on a medium, or makes one if there is none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`format`](Self::format); [`OpenError::Foreign`] if there is a journal of another number, and
+    /// [`OpenError::Partitions`] if it has another number of partitions.
+    pub fn open_or_format(store: S, config: JournalConfig) -> Result<Self, OpenError> {
+        let mut store = store;
+        // Looked for first: whoever fails to open must not be taken for empty.
+        match Journal::<&mut S, P, C>::open(&mut store) {
+            Err(OpenError::None) => return Self::format(store, config),
+            Err(other) => return Err(other),
+            Ok(found) if found.id() != config.id => return Err(OpenError::Foreign { id: found.id() }),
+            Ok(found) if found.partitions() != config.partitions => {
+                return Err(OpenError::Partitions { wanted: found.partitions(), max: config.partitions });
+            }
+            Ok(_) => {}
+        }
+        Self::open(store)
+    }
+
     /// What was found when the journal was opened.
     pub const fn recovery(&self) -> &Recovery {
         &self.recovery

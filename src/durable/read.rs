@@ -7,6 +7,8 @@ use super::layout::{FIXED, PARTITION_BYTES};
 use super::media::{Found, Framed, Word};
 use super::state::{Change, REFRESH};
 use super::store::{MediumError, Store};
+use crate::error::Corrupt;
+use crate::message::MessageRef;
 use crate::types::Offset;
 
 /// Where a cursor reads.
@@ -43,6 +45,14 @@ impl<'b> Stored<'b> {
     #[must_use]
     pub const fn offset(&self) -> Offset {
         self.offset
+    }
+
+    /// The message that a producer made of it, in partition `partition` of its topic.
+    ///
+    /// # Errors
+    /// [`Corrupt`] if it is none: whoever appended it wrote something else.
+    pub fn message(&self, partition: u32) -> Result<MessageRef<'b>, Corrupt> {
+        MessageRef::parse(partition, self.offset, self.tag, self.body)
     }
 
     /// The byte beside it.

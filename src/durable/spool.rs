@@ -6,7 +6,9 @@ use super::read::Stored;
 use super::store::{MediumError, Store};
 use crate::error::{JoinError, ReadError, SeekError};
 use crate::lease::{Lease, Lend};
+use crate::partition::Hold;
 use crate::ring::{Reader, Retain, RingRef, Start};
+use crate::topic::TopicRef;
 use crate::types::Offset;
 use core::fmt;
 
@@ -94,6 +96,8 @@ struct Standing {
 pub enum SpoolError {
     /// A ring has no place for it.
     Join(JoinError),
+    /// The topic drops its oldest records when it is full.
+    Overwrites,
     /// Not one ring for each of the journal's partitions.
     Partitions {
         /// How many rings there are.
@@ -115,6 +119,9 @@ impl fmt::Display for SpoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Join(inner) => write!(f, "the spool's place in a ring: {inner}"),
+            Self::Overwrites => f.write_str(
+                "the topic drops its oldest records, and a spool has to hold them: choose another full policy",
+            ),
             Self::Partitions { rings, partitions } => {
                 write!(f, "{rings} rings for {partitions} partitions of the journal: give one for each")
             }
@@ -233,6 +240,48 @@ where
             });
         }
         Ok(Self { journal, lanes, places, mode })
+    }
+
+    /// Puts the partitions of a topic before those of a journal.
+    ///
+    /// ```
+    /// # #[cfg(feature = "std")]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use fabric_mq::durable::{Journal, JournalConfig, RamStore, Spool, SpoolMode};
+    /// use fabric_mq::producer::Producer;
+    /// use fabric_mq::topic::{TopicConfig, TopicManager};
+    ///
+    /// let topics = TopicManager::new();
+    /// let topic = topics.create("events", TopicConfig::new().with_partitions(2))?;
+    /// let store = RamStore::<16384>::flash(16, 1024, 4);
+    /// let journal: Journal<_, 2, 2> = Journal::open_or_format(store, JournalConfig::new(7).with_partitions(2))?;
+    /// let mut spool = Spool::of_topic(journal, topic.view(), SpoolMode::WriteThrough)?;
+    ///
+    /// Producer::new("events").send(&topics, b"hello")?;
+    /// spool.pump()?;
+    /// let cursor = spool.join(0, "my-group")?;
+    /// let mut buffer = [0; 64];
+    /// let stored = spool.next(cursor, &mut buffer)?.ok_or("it was sent to partition 0")?;
+    /// assert_eq!(stored.message(0)?.payload(), b"hello");
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "std"))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`SpoolError::Overwrites`] for a topic that drops its oldest records: the spool has to be able to
+    /// hold them.
+    pub fn of_topic<H: Hold<Retain = R>>(
+        journal: Journal<S, P, C>,
+        topic: TopicRef<'_, H>,
+        mode: SpoolMode,
+    ) -> Result<Self, SpoolError> {
+        let partitions = topic.partitions();
+        if partitions.iter().any(|partition| partition.retained().is_none()) {
+            return Err(SpoolError::Overwrites);
+        }
+        Self::new(journal, partitions.iter().filter_map(|partition| partition.retained().cloned()), mode)
     }
 
     /// The journal.
