@@ -218,7 +218,7 @@ fn consume(mut log: Log, before: &Before, done: &OnceLock<()>) -> Result<([u64; 
     }
     log.flush().map_err(|error| store(&error))?;
     let ends = (0..PARTITIONS as u8).map(|partition| {
-        let next = log.journal().span(partition).map_or(Offset::default(), |(_, next)| next);
+        let next = log.journal().span(partition).map_or_else(Offset::default, |(_, next)| next);
         let committed = log.find(partition, GROUP).and_then(|cursor| log.journal().committed(cursor));
         (next, committed.unwrap_or_default())
     });
