@@ -246,6 +246,31 @@ fn late() -> Vec<u8> {
     ring.into_lease().image()
 }
 
+/// `next` remembers where the next records are; whatever else moves the reader makes it forget that. A lap of slots later it
+/// would be right again, but for the payload's address, from before the positions came round to 0.
+#[test]
+fn reading_by_turns_in_place_and_by_copy_goes_on_behind_two_to_the_32() {
+    let mut bytes = fresh();
+    image::start_at(&mut bytes, (1 << 32) - 3, 0xffff_fff0);
+    let ring: Ring<_> = Ring::attach(Owned::<Exclusive>::of(&bytes).with_epoch(5)).unwrap();
+    let mut writer = Writer::claim(&ring).unwrap();
+    let mut reader = Reader::join(&ring, "turns", Start::Earliest).unwrap();
+    let mut write = || {
+        let offset = writer.next_offset().value();
+        writer.write(&payload(offset, 20)).unwrap();
+        offset
+    };
+    for _ in 0..3 {
+        let offset = write();
+        assert_eq!(reader.next().unwrap().unwrap().payload(), payload(offset, 20));
+        for _ in 0..ring.slots() {
+            let (offset, mut buffer) = (write(), [0; 20]);
+            assert_eq!(reader.copy_next(&mut buffer).unwrap().unwrap().offset().value(), offset);
+            assert_eq!(buffer[..], payload(offset, 20));
+        }
+    }
+}
+
 fn open<K: Keep>(image: &[u8]) -> Ring<Owned<Exclusive>, K> {
     let ring = Ring::attach(Owned::of(image).with_epoch(6)).unwrap();
     assert_eq!((ring.slots(), ring.bytes(), ring.number(), ring.epoch()), (8, 256, 3, Epoch::new(6)));

@@ -9,7 +9,7 @@
 use super::atomic::AtomicUsize;
 use super::block::FIXED;
 pub(crate) use super::block::{BLOCK, Block, Blocks};
-pub(crate) use super::slot::{Entry, Extent, MAX_LEN, SLOT, Slot, Slots};
+pub(crate) use super::slot::{Entry, Extent, MAX_LEN, Row, SLOT, Slot, Slots};
 use super::{prefetch_for_write, racy};
 use core::ptr::NonNull;
 
@@ -139,13 +139,17 @@ impl Bytes {
         unsafe { self.base.add((self.index(position) as usize).wrapping_mul(UNIT)) }
     }
 
-    /// Asks for a cache line some way behind `position`, for writing, ahead of time: the lines of a ring that goes round
-    /// were last in the readers' caches, and fetching each one only when it is written is what a writer waits for most.
+    /// See [`Lap::own_soon`].
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "one instruction")]
     pub(crate) fn own_soon(self, position: u32) {
-        // At the ring's end this asks for what lies behind it, a few lines a lap: cheaper than to go round.
-        prefetch_for_write(self.start(position).as_ptr().wrapping_add(OWN_AHEAD));
+        prefetch_for_write::<OWN_AHEAD>(self.start(position).as_ptr());
+    }
+
+    /// The lap that `position` lies in.
+    #[inline]
+    pub(crate) fn lap(self, position: u32) -> Lap {
+        Lap { origin: self.start(position).as_ptr().wrapping_sub((position as usize).wrapping_mul(UNIT)) }
     }
 
     /// Copies `from` to `position` by ordinary stores.
@@ -253,8 +257,68 @@ impl Bytes {
     }
 }
 
-/// Copies `len` bytes. Records of up to 256 bytes are copied in place by moves of 16 bytes, the last ones overlapping: a
-/// call of `memcpy` costs more than such a copy.
+/// Once round the ring of payload units: there, the address of a position takes no more than an addition.
+#[derive(Clone, Copy)]
+pub(crate) struct Lap {
+    /// Where position 0 would be; of most laps, nowhere in the lease.
+    origin: *mut u8,
+}
+
+// SAFETY: views are addresses; what they do with them is governed by `kept` and by the ring's protocol, not by threads.
+unsafe impl Send for Lap {}
+// SAFETY: as above.
+unsafe impl Sync for Lap {}
+
+impl Lap {
+    /// None: there is no position in it.
+    pub(crate) const NONE: Self = Self { origin: core::ptr::null_mut() };
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "one instruction")]
+    const fn start(self, position: u32) -> *mut u8 {
+        self.origin.wrapping_add((position as usize).wrapping_mul(UNIT))
+    }
+
+    /// Asks for a cache line some way behind `position`, for writing, ahead of time: the lines of a ring that goes round
+    /// were last in the readers' caches, and fetching each one only when it is written is what a writer waits for most.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "one instruction")]
+    pub(crate) fn own_soon(self, position: u32) {
+        // At the ring's end this asks for what lies behind it, a few lines a lap: cheaper than to go round.
+        prefetch_for_write::<OWN_AHEAD>(self.start(position));
+    }
+
+    /// Copies `from` to `position` by ordinary stores, if that takes no call; answers whether it did.
+    ///
+    /// # Safety
+    /// The position is one of this lap, the ring `holds(position, from.len())`, and nobody else touches those bytes until
+    /// they are committed.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "the length is often known at the call")]
+    pub(crate) unsafe fn write_near(self, position: u32, from: &[u8]) -> bool {
+        // SAFETY: source and target are valid for `from.len()` bytes (`holds`) and cannot overlap, since no reference to
+        // bytes that nobody else touches can exist.
+        unsafe { copy_near::<true>(from.as_ptr(), self.start(position), from.len()) }
+    }
+
+    /// The bytes at `position`, in place.
+    ///
+    /// # Safety
+    /// The position is one of this lap, or its end and `len` is 0; the ring `holds(position, len)`, and nobody writes those
+    /// bytes for as long as `'a`.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "one instruction")]
+    pub(crate) unsafe fn slice<'a>(self, position: u32, len: usize) -> &'a [u8] {
+        let start = self.start(position);
+        // SAFETY: in the lease, so nowhere near 0. Said for the optimiser, which would ask.
+        unsafe { core::hint::assert_unchecked(!start.is_null()) };
+        // SAFETY: valid and unwritten by the caller's promise; alignment of bytes is 1.
+        unsafe { core::slice::from_raw_parts(start, len) }
+    }
+}
+
+/// Copies `len` bytes, up to 256, in place by moves of 16 bytes, the last ones overlapping: a call of `memcpy` costs more than
+/// such a copy. Copies nothing of more, and answers `false`.
 ///
 /// `INTO` the ring: its cache lines were last in the readers' caches or, as the ring goes round, in no near one. Of a large
 /// record all are asked for at once, ahead of the copy: a writer that fetches each only when it stores to it waits for little
@@ -267,7 +331,7 @@ impl Bytes {
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the length is often known at the call")]
 #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one copy in moves")]
-unsafe fn copy<const INTO: bool>(from: *const u8, to: *mut u8, len: usize) {
+unsafe fn copy_near<const INTO: bool>(from: *const u8, to: *mut u8, len: usize) -> bool {
     /// # Safety
     /// Both are valid for `N` bytes at `at`.
     #[inline(always)]
@@ -301,7 +365,7 @@ unsafe fn copy<const INTO: bool>(from: *const u8, to: *mut u8, len: usize) {
             if INTO && len > 128 {
                 let last = len.wrapping_sub(1);
                 for at in [0, LINE, LINE * 2, last.min(LINE * 3), last] {
-                    prefetch_for_write(to.wrapping_add(at));
+                    prefetch_for_write::<0>(to.wrapping_add(at));
                 }
             }
             moves::<64>(from, to, 0);
@@ -312,11 +376,31 @@ unsafe fn copy<const INTO: bool>(from: *const u8, to: *mut u8, len: usize) {
                 }
             }
             moves::<64>(from, to, len.wrapping_sub(64));
-        } else if INTO {
-            copy_into(from, to, len);
         } else {
-            core::ptr::copy_nonoverlapping(from, to, len);
+            return false;
         }
+    }
+    true
+}
+
+/// Copies `len` bytes.
+///
+/// # Safety
+/// Both are valid for `len` bytes and do not overlap.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the length is often known at the call")]
+unsafe fn copy<const INTO: bool>(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    if unsafe { copy_near::<INTO>(from, to, len) } {
+        return;
+    }
+    if INTO {
+        // SAFETY: the caller's promise.
+        unsafe { copy_into(from, to, len) };
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { core::ptr::copy_nonoverlapping(from, to, len) };
     }
 }
 
@@ -334,7 +418,7 @@ unsafe fn copy_into(from: *const u8, to: *mut u8, len: usize) {
         let piece = len.wrapping_sub(at).min(OWN_AT_ONCE);
         let mut line = 0;
         while line < piece {
-            prefetch_for_write(to.wrapping_add(at.wrapping_add(line)));
+            prefetch_for_write::<0>(to.wrapping_add(at.wrapping_add(line)));
             line = line.wrapping_add(LINE);
         }
         // SAFETY: `at + piece` is at most `len`, for which both are valid; they do not overlap.
@@ -352,6 +436,18 @@ unsafe fn copy_into(from: *const u8, to: *mut u8, len: usize) {
 unsafe fn copy<const INTO: bool>(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
     unsafe { core::ptr::copy_nonoverlapping(from, to, len) };
+}
+
+/// Copies `len` bytes and answers `true`: these processors have no moves to copy by in place.
+///
+/// # Safety
+/// Both are valid for `len` bytes and do not overlap.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[inline]
+unsafe fn copy_near<const INTO: bool>(from: *const u8, to: *mut u8, len: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { copy::<INTO>(from, to, len) };
+    true
 }
 
 #[cfg(test)]
@@ -441,6 +537,51 @@ mod tests {
         assert_eq!(stamps(16 + 13, 9), [13, 14, 15]);
         assert_eq!(stamps(u32::MAX, u32::MAX), [15]);
         assert!(stamps(5, 0).is_empty());
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_run_ends_before_either_ring_goes_round_and_before_positions_wrap() {
+        use super::super::run::Run;
+        let mut buffer = Buffer([0; 1024]);
+        let base = NonNull::new(buffer.0.as_mut_ptr()).unwrap();
+        // SAFETY: the buffer outlives the view.
+        let memory = unsafe { Memory::new(base, 1024) };
+        let (slots, bytes) = (memory.slots(0, 4).unwrap(), memory.bytes(256, 6).unwrap());
+        for at in 0..16 {
+            slots.at(at).store(Entry::new(at, 0, 0, 0));
+        }
+        let stamps = |mut run: Run| {
+            let mut stamps = Vec::new();
+            while let Some((slot, rest)) = run.first() {
+                stamps.push(slot.stamp());
+                run.go_on(rest);
+            }
+            stamps
+        };
+        assert_eq!(stamps(Run::new(slots, bytes, (16 + 3, 4), (0, 0))), [3, 4, 5, 6]);
+        assert_eq!(stamps(Run::new(slots, bytes, (u32::MAX - 2, 9), (0, 0))), [13, 14, 15]);
+        assert_eq!(stamps(Run::waiting(slots, 15)), [15]);
+        assert!(stamps(Run::NONE).is_empty() && Run::end(0, 0, Run::NONE.stop()).is_none());
+        for lap in [0, 64, u32::MAX - 63] {
+            for index in 0..64 {
+                let position = lap + index;
+                for units in [0, 1, 7, 64, u32::MAX] {
+                    let run = Run::new(slots, bytes, (0, 1), (position, units));
+                    // All that lies in the lap and in the room, but for what would end where positions come round to 0.
+                    let most = units.min(64 - index).min(u32::MAX - 1 - position.min(u32::MAX - 1)) as usize;
+                    let ends = (0..200).map_while(|units| Run::end(position, units, run.stop())).collect::<Vec<_>>();
+                    let fits = if position == u32::MAX { 0 } else { most + 1 };
+                    assert_eq!(ends.len(), fits, "{units} units from {position} on");
+                    assert!(ends.iter().zip(0..).all(|(end, units)| *end == position + units));
+                    assert_eq!(run.lap().start(position), bytes.start(position).as_ptr());
+                }
+            }
+        }
+        let mut run = Run::new(slots, bytes, (0, 9), (0, 9));
+        assert_eq!((run.stop_at(0), Run::end(0, 0, run.stop())), (10, None));
+        run.close();
+        assert!(run.first().is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::atomic::{AtomicU32, AtomicUsize};
 pub(crate) use super::block::{BLOCK, Block, Blocks};
 use super::racy;
-pub(crate) use super::slot::{Entry, Extent, MAX_LEN, SLOT, Slot, Slots};
+pub(crate) use super::slot::{Entry, Extent, MAX_LEN, Row, SLOT, Slot, Slots};
 use super::{block, slot};
 use alloc::vec::Vec;
 #[allow(clippy::disallowed_types, reason = "the bytes of a lease")]
@@ -212,6 +212,11 @@ impl Bytes {
     /// A hint to the processor: nothing to model.
     pub(crate) fn own_soon(self, _position: u32) {}
 
+    /// The lap that `position` lies in.
+    pub(crate) fn lap(self, _position: u32) -> Lap {
+        Lap { bytes: Some(self) }
+    }
+
     /// # Safety
     /// As [`write`](Self::write).
     pub(crate) unsafe fn write_one(self, position: u32, from: &[u8]) {
@@ -285,5 +290,39 @@ impl Bytes {
         if u32::try_from(to.len()).is_ok_and(|len| self.holds(position, len)) {
             racy::load(self.words(position, to.len()), to);
         }
+    }
+}
+
+/// Once round the ring of payload units.
+#[derive(Clone, Copy)]
+pub(crate) struct Lap {
+    bytes: Option<Bytes>,
+}
+
+impl Lap {
+    /// None: there is no position in it.
+    pub(crate) const NONE: Self = Self { bytes: None };
+
+    fn bytes(self) -> Bytes {
+        #[allow(clippy::expect_used, reason = "the model checker is told")]
+        self.bytes.expect("a lap of the ring")
+    }
+
+    /// A hint to the processor: nothing to model.
+    pub(crate) fn own_soon(self, _position: u32) {}
+
+    /// # Safety
+    /// As [`Bytes::write`].
+    pub(crate) unsafe fn write_near(self, position: u32, from: &[u8]) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.bytes().write_one(position, from) };
+        true
+    }
+
+    /// # Safety
+    /// As [`Bytes::slice`].
+    pub(crate) unsafe fn slice<'a>(self, position: u32, len: usize) -> &'a [u8] {
+        // SAFETY: the caller's promise.
+        unsafe { self.bytes().slice(position, u32::try_from(len).unwrap_or(u32::MAX)) }
     }
 }

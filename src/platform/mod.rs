@@ -17,6 +17,7 @@ pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod pair;
 mod racy;
+pub(crate) mod run;
 pub(crate) mod sleep;
 mod slot;
 #[cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
@@ -86,22 +87,23 @@ pub(crate) fn relax(step: u32) {
 /// where an instruction of a record's way costs more than a hundred bytes of code.
 pub(crate) const STRAIGHT: bool = cfg!(target_pointer_width = "64");
 
-/// Asks the processor to fetch the cache line at `at` for writing. A hint: it changes nothing and may do nothing.
+/// Asks the processor to fetch the cache line `AHEAD` bytes behind `at` for writing. A hint: it changes nothing and may do nothing.
 #[cfg(not(loom))]
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "one instruction")]
 #[allow(unsafe_code, reason = "a hint that no intrinsic offers")]
-pub(crate) fn prefetch_for_write(at: *const u8) {
+pub(crate) fn prefetch_for_write<const AHEAD: usize>(at: *const u8) {
+    let at = at.addr();
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch neither faults nor changes anything, whatever the address; processors that do not know the
     // instruction take it for an empty one.
     unsafe {
-        core::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+        core::arch::asm!("prefetchw [{} + {}]", in(reg) at, const AHEAD, options(nomem, nostack, preserves_flags));
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     // SAFETY: as above.
     unsafe {
-        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+        core::arch::asm!("prfm pstl1keep, [{}, #{}]", in(reg) at, const AHEAD, options(nomem, nostack, preserves_flags));
     }
     let _ = at;
 }

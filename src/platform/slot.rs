@@ -139,6 +139,51 @@ impl Slots {
         let words = unsafe { core::slice::from_raw_parts(first.as_ptr(), count as usize) };
         words.iter().map(|words| Slot { words: NonNull::from(words) })
     }
+
+    /// The slots from `offset` on, up to `count` of them, but not beyond the last one.
+    #[inline]
+    pub(crate) fn row(self, offset: u32, count: u32) -> Row {
+        let index = offset & self.mask;
+        let count = count.min(self.count().wrapping_sub(index));
+        // SAFETY: the masked index is less than the number of slots, all of which lie in the lease (`new`).
+        let next = unsafe { self.base.add(index as usize) };
+        // SAFETY: `index + count` is at most the number of slots, so this is the end of them all or before.
+        let end = unsafe { next.add(count as usize) };
+        Row { next, end }
+    }
+}
+
+/// Slots side by side, taken one after the other: how who goes from record to record comes to each next slot by one
+/// comparison and one addition.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    next: NonNull<Words>,
+    end: NonNull<Words>,
+}
+
+impl Row {
+    /// No slots.
+    pub(crate) const EMPTY: Self = Self { next: NonNull::dangling(), end: NonNull::dangling() };
+
+    /// The first slot, and the row behind it.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "two instructions of each record")]
+    pub(crate) fn split_first(self) -> Option<(Slot, Self)> {
+        if self.next == self.end {
+            return None;
+        }
+        // SAFETY: `next` is before `end`, and both are addresses of slots in the lease, or the end of them all
+        // (`Slots::row`).
+        let behind = unsafe { self.next.add(1) };
+        Some((Slot { words: self.next }, Self { next: behind, end: self.end }))
+    }
+
+    /// Goes on to `rest`, of this same row: one store, where the row is in memory.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "an instruction of each record")]
+    pub(crate) const fn go_on(&mut self, rest: Self) {
+        self.next = rest.next;
+    }
 }
 
 /// One slot: four words on every target.
@@ -219,6 +264,10 @@ impl Slot {
 unsafe impl Send for Slots {}
 // SAFETY: as above.
 unsafe impl Sync for Slots {}
+// SAFETY: as above.
+unsafe impl Send for Row {}
+// SAFETY: as above.
+unsafe impl Sync for Row {}
 // SAFETY: as above.
 unsafe impl Send for Slot {}
 // SAFETY: as above.

@@ -1,12 +1,13 @@
 //! Many records, one commit.
 
 use super::recover::low;
-use super::writer::{Core, Pending, Spot, length};
+use super::writer::{Core, Pending, length};
 use super::{Keep, Ring, RingRef, WORD, Writer};
 use crate::error::WriteError;
 use crate::lease::{Lease, Trust};
 use crate::platform::STRAIGHT;
-use crate::platform::memory::SLOT;
+use crate::platform::memory::{Entry, SLOT, Slot, Slots};
+use crate::platform::run::Run;
 use crate::types::Offset;
 
 /// Records that become visible together.
@@ -32,9 +33,9 @@ use crate::types::Offset;
 #[must_use = "a batch that is not published is taken back"]
 pub struct Batch<'w, P: RingRef> {
     writer: &'w mut Writer<P>,
-    /// How many slots there are to use. The writer has none meanwhile: should this batch be forgotten rather than dropped,
-    /// the writer notices when it looks for some.
-    left: u32,
+    /// Where the writer's run stops. The writer's own is 0 meanwhile: should this batch be forgotten rather than dropped, the
+    /// writer notices when it looks for room.
+    stop: usize,
     first: u64,
     behind: u32,
 }
@@ -44,9 +45,9 @@ impl<'w, P: RingRef> Batch<'w, P> {
     pub(super) fn new(writer: &'w mut Writer<P>) -> Self {
         writer.settle();
         let core = &mut writer.core;
-        let (left, first, behind) = (core::mem::replace(&mut core.left, 0), core.next, core.position);
+        let (stop, first, behind) = (core.run.stop_at(0), core.next, core.position);
         writer.pending = Some(Pending { first, behind, take_back });
-        Self { writer, left, first, behind }
+        Self { writer, stop, first, behind }
     }
 
     /// Adds a record.
@@ -67,13 +68,23 @@ impl<'w, P: RingRef> Batch<'w, P> {
     #[allow(clippy::inline_always, reason = "keeps the state in registers, and the length is often known")]
     pub fn write_tagged(&mut self, tag: u8, payload: &[u8]) -> Result<Offset, WriteError> {
         let (core, ring) = self.writer.parts();
-        if !STRAIGHT || !core.fits(payload.len(), self.left) {
-            return self.write_elsewhere(tag, payload);
+        if !STRAIGHT {
+            return write_at(ring, core, (self.first, self.behind), tag, &[payload]);
         }
-        let spot = core.spot(payload.len());
-        self.left = self.left.wrapping_sub(1);
-        core.fill_one(ring, spot, payload);
-        Ok(add(core, ring, spot, tag, self.first))
+        let place = core.follower(payload.len(), self.stop);
+        let place = place.filter(|_| core.fill_next(ring, payload));
+        let Some(place) = place else {
+            let mut state = *core;
+            state.run.stop_at(self.stop);
+            // By value: see `Core`.
+            let (state, written) = Self::write_elsewhere(ring, state, (self.first, self.behind), tag, &[payload]);
+            *core = state;
+            self.stop = core.run.stop_at(0);
+            return written;
+        };
+        let offset = core.next;
+        let entry = core.follow(place, tag, payload.len());
+        Ok(add(core.slots, ring, place.slot, (offset, self.first), entry))
     }
 
     /// Adds a record that is put together from parts.
@@ -82,26 +93,24 @@ impl<'w, P: RingRef> Batch<'w, P> {
     /// As [`Writer::write`].
     pub fn write_parts(&mut self, tag: u8, parts: &[&[u8]]) -> Result<Offset, WriteError> {
         let (core, ring) = self.writer.parts();
-        let len = length(parts);
-        let spot = if core.fits(len, self.left) {
-            core.spot(len)
-        } else {
-            core.left = self.left;
-            let found = core.find(ring, len, (self.first, self.behind));
-            self.left = core::mem::replace(&mut core.left, 0);
-            found?
-        };
-        core.fill(ring, spot, parts);
-        core.edge = spot.edge;
-        self.left = self.left.wrapping_sub(1);
-        Ok(add(core, ring, spot, tag, self.first))
+        core.run.stop_at(self.stop);
+        let written = write_at(ring, core, (self.first, self.behind), tag, parts);
+        self.stop = core.run.stop_at(0);
+        written
     }
 
     /// Adds a record where it does not simply follow the last one.
     #[cold]
     #[inline(never)]
-    fn write_elsewhere(&mut self, tag: u8, payload: &[u8]) -> Result<Offset, WriteError> {
-        self.write_parts(tag, &[payload])
+    fn write_elsewhere(
+        ring: &Ring<P::Lease, P::Keep>,
+        mut core: Core,
+        committed: (u64, u32),
+        tag: u8,
+        parts: &[&[u8]],
+    ) -> (Core, Result<Offset, WriteError>) {
+        let written = write_at(ring, &mut core, committed, tag, parts);
+        (core, written)
     }
 
     /// How many records it has.
@@ -145,20 +154,40 @@ impl<'w, P: RingRef> Batch<'w, P> {
     }
 }
 
+/// Adds a record to a batch before which everything up to the offset `committed`, and before the position with it, is
+/// committed.
+#[inline]
+fn write_at<L: Lease, K: Keep>(
+    ring: &Ring<L, K>,
+    core: &mut Core,
+    committed: (u64, u32),
+    tag: u8,
+    parts: &[&[u8]],
+) -> Result<Offset, WriteError> {
+    let spot = core.admit(ring, length(parts), committed)?;
+    core.fill(ring, spot, parts);
+    let (offset, slot) = (core.next, core.slot(core.next));
+    let entry = core.take(spot, tag);
+    Ok(add(core.slots, ring, slot, (offset, committed.0), entry))
+}
+
 /// Writes the slot of a record; the first one's does not show yet.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "keeps the state in registers")]
-fn add<L: Lease, K: Keep>(core: &mut Core, ring: &Ring<L, K>, spot: Spot, tag: u8, first: u64) -> Offset {
-    let offset = core.next;
-    let entry = core.take(spot, tag);
-    let slot = core.slot(offset);
+fn add<L: Lease, K: Keep>(
+    slots: Slots,
+    ring: &Ring<L, K>,
+    slot: Slot,
+    (offset, first): (u64, u64),
+    entry: Entry,
+) -> Offset {
     if offset == first {
         crate::platform::cold();
         if L::SEALABLE && ring.view.takeover() {
             // Its commit word may become the log's end at any time, and is only ever exchanged.
             slot.fill(entry);
         } else {
-            slot.store_as(entry, core.slots.stale(low(offset)));
+            slot.store_as(entry, slots.stale(low(offset)));
         }
     } else {
         slot.store(entry);
@@ -171,10 +200,10 @@ impl<P: RingRef> Drop for Batch<'_, P> {
     #[inline]
     fn drop(&mut self) {
         if self.is_empty() {
-            self.writer.core.left = self.left;
+            self.writer.core.run.stop_at(self.stop);
             self.writer.pending = None;
         } else {
-            take_back(self.writer);
+            self.writer.settle();
         }
     }
 }
@@ -183,21 +212,19 @@ impl<P: RingRef> Drop for Batch<'_, P> {
 /// one find a run behind it.
 #[cold]
 #[inline(never)]
-fn take_back<P: RingRef>(writer: &mut Writer<P>) {
-    let Some(Pending { first, behind, .. }) = writer.pending.take() else { return };
-    let (core, ring) = writer.parts();
+fn take_back<L: Lease, K: Keep>(ring: &Ring<L, K>, core: &mut Core, first: u64, behind: u32) {
     // Memory that others reach may have another writer by now; the missing stamp of the first record hides the rest.
-    let ours = <P::Lease as Lease>::Trust::EXCLUSIVE || ring.lease.check().is_ok();
+    let ours = L::Trust::EXCLUSIVE || ring.lease.check().is_ok();
     let mut at = core.next;
     // Where the log can be ended, the first one's was never stored, and is not ours to store.
-    let last = first.wrapping_add(u64::from(<P::Lease as Lease>::SEALABLE && ring.view.takeover()));
+    let last = first.wrapping_add(u64::from(L::SEALABLE && ring.view.takeover()));
     while ours && at > last {
         at = at.wrapping_sub(1);
         core.slot(at).commit(ring.view.stale(at));
         ring.lease.clean(ring.view.slot_at(at), WORD);
     }
     // What was learnt about room holds from where the batch ended, so whoever goes on from here looks first.
-    (core.next, core.position, core.edge, core.left) = (first, behind, behind, 0);
+    (core.next, core.position, core.edge, core.limit, core.run) = (first, behind, behind, low(first), Run::NONE);
 }
 
 impl<P: RingRef> core::fmt::Debug for Batch<'_, P> {

@@ -93,7 +93,7 @@ impl<P: RingRef> Reader<P> {
         }
         let lost = head.wrapping_sub(self.next);
         self.lost = self.lost.saturating_add(lost);
-        self.next = head;
+        self.stand_at(head);
         // A jump of any length: the high half may change by it.
         self.view.note_high(&self.ring.ring().lease, self.block, head);
         Err(ReadError::Overrun { lost })
@@ -104,7 +104,7 @@ impl<P: RingRef> Reader<P> {
     fn no_record(&mut self, stamp: u32) -> Result<(), ReadError> {
         self.check_overrun()?;
         if <P::Lease as Lease>::SEALABLE && self.view.is_end(self.next, stamp) {
-            return self.at_end();
+            return self.ring().at_end(self.block, self.next);
         }
         self.ring.ring().lease.check()?;
         self.release();

@@ -232,15 +232,22 @@ impl View {
     /// Tells the writer how far a reader has come.
     #[inline]
     pub(crate) fn release<L: Lease>(&self, lease: &L, block: Block, next: u64) {
+        self.note_wrap(lease, block, next);
+        self.note_progress(lease, block, next);
+    }
+
+    /// Stores the high half of a progress whose low half has come round.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a comparison")]
+    pub(crate) fn note_wrap<L: Lease>(&self, lease: &L, block: Block, next: u64) {
         // A stride never jumps over a multiple of 2^32 by more than this.
         if low(next) < self.geometry.slots() {
             self.note_high(lease, block, next);
         }
-        self.note_progress(lease, block, next);
     }
 
     #[inline]
-    fn note_progress<L: Lease>(&self, lease: &L, block: Block, next: u64) {
+    pub(crate) fn note_progress<L: Lease>(&self, lease: &L, block: Block, next: u64) {
         // SYNC(release)
         block.word(reader::PROGRESS).store(low(next), Ordering::Release);
         block.word(reader::GUARD).store(!low(next), Ordering::Relaxed);

@@ -5,6 +5,7 @@ use super::writer::Spot;
 use super::{Retain, RingRef, Writer};
 use crate::error::WriteError;
 use crate::lease::{Lease, Lend};
+use crate::platform::STRAIGHT;
 use crate::types::Offset;
 
 impl<P> Writer<P>
@@ -34,6 +35,10 @@ where
     /// As [`Writer::write`].
     pub fn reserve(&mut self, len: usize) -> Result<Grant<'_, P>, WriteError> {
         self.ring().lease.check()?;
+        if STRAIGHT && let Some(place) = self.core.follower(len, self.core.run.stop()) {
+            let spot = self.core.spot(place, len);
+            return Ok(Grant { writer: self, spot });
+        }
         let spot = self.admit(len)?;
         Ok(Grant { writer: self, spot })
     }
@@ -77,19 +82,23 @@ where
         let max = self.spot.len as usize;
         let fits = u32::try_from(len).ok().filter(|len| *len <= self.spot.len);
         let Some(short) = fits else { return Err(WriteError::TooLarge { len, max }) };
-        let end = self.spot.start.wrapping_add(super::config::units_of(short));
-        // What was reserved in vain is looked for again: the room behind the record is never more than the largest one.
-        let edge = self.spot.edge.wrapping_sub(self.spot.end.wrapping_sub(end));
-        let spot = Spot { end, len: short, edge, ..self.spot };
         let (core, ring) = self.writer.parts();
         // The single checked step.
         ring.lease.check()?;
-        ring.view.clean_bytes(&ring.lease, spot.start, short);
-        core.edge = spot.edge;
-        if <P::Lease as Lease>::SEALABLE && ring.view.takeover() {
-            return core.publish_or_end(ring, spot, tag);
+        ring.view.clean_bytes(&ring.lease, self.spot.start, short);
+        if STRAIGHT
+            && self.spot.start == core.position
+            && let Some(place) = core.follower(len, core.run.stop())
+        {
+            return core.publish_next(ring, place, tag, len);
         }
-        ring.complete(core.publish(ring, spot, tag))
+        let end = self.spot.start.wrapping_add(super::config::units_of(short));
+        let mut edge = self.spot.edge;
+        if edge != core.edge {
+            // What was reserved in vain is looked for again: the room behind the record is never more than the largest one.
+            edge = edge.wrapping_sub(self.spot.end.wrapping_sub(end));
+        }
+        core.publish(ring, Spot { end, len: short, edge, ..self.spot }, tag)
     }
 }
 

@@ -407,6 +407,7 @@ impl<P: RingRef> Reader<P> {
         self.gone = true;
     }
 
+    #[inline]
     pub(super) fn leave(&self, state: u32) {
         if self.gone {
             return;

@@ -2,13 +2,14 @@
 
 use super::config::units_of;
 use super::recover::low;
-use super::{RecordRef, Retain, Ring, RingRef, View};
+use super::{Keep, RecordRef, Retain, Ring, RingRef, View};
 use crate::error::{Check, Corrupt, LeaseError, ReadError};
 use crate::lease::layout::reader;
 use crate::lease::{Lease, Lend};
 use crate::platform::STRAIGHT;
 use crate::platform::atomic::Ordering;
-use crate::platform::memory::{Block, Entry, Extent, SLOT};
+use crate::platform::memory::{Block, Entry, Extent, Lap, Row, SLOT, UNIT};
+use crate::platform::run::Run;
 use crate::types::Offset;
 
 /// Records of a visit after which the writer is told: often enough that it need not stop, seldom enough that the store
@@ -28,6 +29,8 @@ pub struct Reader<P: RingRef> {
     pub(super) next: u64,
     /// Where the next record's payload lies, if it follows the one that `next` or `copy_next` read last.
     pub(super) expected: u32,
+    /// Where the next records are that simply follow: empty, where somebody else than `next` moved the reader.
+    pub(super) run: Run,
     pub(super) lost: u64,
     pub(super) ring: P,
 }
@@ -35,11 +38,13 @@ pub struct Reader<P: RingRef> {
 impl<P: RingRef> Reader<P> {
     pub(super) fn at(ring: P, block: Block, next: u64) -> Self {
         let view = ring.ring().view;
-        Self { view, block, gone: false, next, expected: 0, lost: 0, ring }
+        Self { view, block, gone: false, next, expected: 0, run: Run::NONE, lost: 0, ring }
     }
 
+    #[inline]
     pub(super) fn stand_at(&mut self, next: u64) {
         self.next = next;
+        self.run.close();
     }
 
     /// The ring.
@@ -66,11 +71,9 @@ impl<P: RingRef> Reader<P> {
     }
 
     /// Tells the writer at once that everything handed out so far is done with.
+    #[inline]
     pub fn release(&mut self) {
-        // Only this reader writes the word: if it is there already, nothing was handed out since.
-        if self.block.word(reader::PROGRESS).load(Ordering::Relaxed) != low(self.next) {
-            self.release_all();
-        }
+        self.ring.ring().tell(self.block, self.next);
     }
 
     #[inline]
@@ -86,19 +89,12 @@ impl<P: RingRef> Reader<P> {
         Ok(self.view.slot(self.next).load())
     }
 
-    /// Whether the next record, whose slot holds `entry`, is sound and lies where the one before it ended: true but for the
-    /// first time and once a lap.
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "a few instructions of each read")]
-    fn is_expected(&self, entry: Entry) -> bool {
-        entry.lies_at(self.expected) && self.view.bytes.spans(self.expected, entry.len())
-    }
-
     /// Checks that the next record, whose slot holds `entry`, is sound, and expects it where that says.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "a few instructions of each read")]
     pub(super) fn locate(&mut self, entry: Entry) -> Result<(), Corrupt> {
-        if !(STRAIGHT && self.is_expected(entry)) {
+        let expected = self.expected;
+        if !(STRAIGHT && entry.lies_at(expected) && self.view.bytes.spans(expected, entry.len())) {
             self.view.validate(self.next, entry)?;
             self.expected = entry.position();
         }
@@ -110,10 +106,19 @@ impl<P: RingRef> Reader<P> {
     #[allow(clippy::inline_always, reason = "a few instructions of each read")]
     pub(super) fn advance(&mut self, len: u32) -> u64 {
         let offset = self.next;
-        self.next = offset.wrapping_add(1);
         self.expected = self.expected.wrapping_add(units_of(len));
+        self.stand_at(offset.wrapping_add(1));
         offset
     }
+}
+
+/// A record that `next` has found where it does not simply follow the last one.
+struct Found {
+    extent: Extent,
+    /// Where it lies, and where the one behind it is expected.
+    position: u32,
+    end: u32,
+    lap: Lap,
 }
 
 impl<P> Reader<P>
@@ -132,53 +137,99 @@ where
     #[allow(clippy::inline_always, reason = "keeps the record in registers")]
     #[allow(clippy::should_implement_trait, reason = "lends from the reader, which Iterator cannot")]
     pub fn next(&mut self) -> Result<Option<RecordRef<'_>>, ReadError> {
-        let entry = self.entry()?;
-        if entry.stamp() != low(self.next) {
-            if STRAIGHT && self.is_waiting(entry.stamp()) {
+        if !STRAIGHT {
+            return self.next_anywhere();
+        }
+        if let Some((slot, rest)) = self.run.first() {
+            let lease = &self.ring.ring().lease;
+            lease.invalidate(self.view.slot_at(self.next), SLOT);
+            lease.reached()?;
+            let entry = slot.load();
+            if entry.stamp() == low(self.next) {
+                let len = entry.len() as usize;
+                if entry.lies_at(self.expected)
+                    && let Some(end) = Run::end(self.expected, len.wrapping_add(UNIT - 1) / UNIT, self.run.stop())
+                {
+                    return self
+                        .lend(self.run.lap(), (self.expected, end), rest, (len, entry.extent().tag()))
+                        .map(Some);
+                }
+            } else if self.is_waiting(entry.stamp()) {
                 return Ok(None);
             }
-            return self.not_yet(entry.stamp()).map(|()| None);
         }
-        if STRAIGHT && !self.is_expected(entry) {
-            return self.next_elsewhere();
-        }
-        if !STRAIGHT {
-            self.locate(entry)?;
-        }
-        self.lend(entry.extent()).map(Some)
+        // By value: the reader's address is not taken, so a loop keeps it in registers.
+        let (run, found) = Self::find(self.ring.ring(), self.block, self.next);
+        self.run = run;
+        let Some(Found { extent, position, end, lap }) = found? else { return Ok(None) };
+        let rest = run.first().map_or(Row::EMPTY, |(_, rest)| rest);
+        self.lend(lap, (position, end), rest, (extent.len() as usize, extent.tag())).map(Some)
     }
 
-    /// The next record, where it does not simply follow the last one.
+    /// The next record, where it does not simply follow the last one; and the run that begins with it, or with the slot that
+    /// it will have.
     #[cold]
     #[inline(never)]
-    fn next_elsewhere(&mut self) -> Result<Option<RecordRef<'_>>, ReadError> {
-        // Looked at again, so that the first look stays in registers. On a lease that lends, what is committed stays.
-        let entry = self.entry()?;
-        if entry.stamp() != low(self.next) {
-            return self.not_yet(entry.stamp()).map(|()| None);
-        }
-        self.locate(entry)?;
-        self.lend(entry.extent()).map(Some)
+    fn find(ring: &Ring<P::Lease, Retain>, block: Block, next: u64) -> (Run, Result<Option<Found>, ReadError>) {
+        let view = &ring.view;
+        let mut run = Run::waiting(view.slots, low(next));
+        let found = ring.find_record(block, next).map(|found| {
+            found.inspect(|found| {
+                // With this record's slot in front, so that no run goes on where offsets come round to 0: see `note_wrap`.
+                let room = (found.end, view.geometry.units());
+                run = Run::new(view.slots, view.bytes, (low(next), view.geometry.slots()), room);
+            })
+        });
+        (run, found)
     }
 
-    /// Lends the record at `expected`, which lies in the ring, and goes on.
+    /// The next record, on small processors.
+    fn next_anywhere(&mut self) -> Result<Option<RecordRef<'_>>, ReadError> {
+        let entry = self.entry()?;
+        let ring = self.ring.ring();
+        if entry.stamp() != low(self.next) {
+            return ring.not_yet(self.block, self.next, entry.stamp()).map(|()| None);
+        }
+        self.locate(entry)?;
+        self.view.note_wrap(&self.ring.ring().lease, self.block, self.next);
+        let (position, len) = (self.expected, entry.len());
+        let place = (position, position.wrapping_add(units_of(len)));
+        self.lend(Lap::NONE, place, Row::EMPTY, (len as usize, entry.extent().tag())).map(Some)
+    }
+
+    /// Lends the record of the lap that lies from `position` to `end`, and goes on to `rest`.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "keeps the record in registers")]
+    #[allow(clippy::cast_possible_truncation, reason = "at most 2^24")]
     #[allow(unsafe_code, reason = "records in place")]
-    fn lend(&mut self, extent: Extent) -> Result<RecordRef<'_>, ReadError> {
+    fn lend(
+        &mut self,
+        lap: Lap,
+        (position, end): (u32, u32),
+        rest: Row,
+        (len, tag): (usize, u8),
+    ) -> Result<RecordRef<'_>, ReadError> {
+        let lease = &self.ring.ring().lease;
         // What earlier calls handed out is done with. The store goes to a line of this reader's own, which the writer
         // looks at when it runs out of room: telling it each time costs nothing while there is room.
-        self.release_all();
-        let (position, len) = (self.expected, extent.len());
-        self.ring.ring().lease.fetch(self.view.byte_at(position), len as usize);
-        self.ring.ring().lease.reached()?;
-        // SAFETY: `is_expected` or `validate` checked that the record lies in the ring. It is committed, and the
-        // writer stays away from it until this reader's progress passes it (SYNC(release)): that happens in a later call
-        // that borrows the reader mutably, which the returned lifetime forbids. On a lease that is not hostile nobody else
-        // writes here.
-        let payload = unsafe { self.view.bytes.slice(position, len) };
-        let offset = self.advance(len);
-        Ok(RecordRef { offset, tag: extent.tag(), payload })
+        self.view.note_progress(lease, self.block, self.next);
+        let offset = self.next;
+        lease.fetch(self.view.byte_at(position), len);
+        lease.reached()?;
+        let payload = if STRAIGHT {
+            // SAFETY: `Run::end` or `validate` checked that the record lies in the ring, and in this lap. It is committed, and
+            // the writer stays away from it until this reader's progress passes it (SYNC(release)): that happens in a later
+            // call that borrows the reader mutably, which the returned lifetime forbids. On a lease that is not hostile nobody
+            // else writes here.
+            unsafe { lap.slice(position, len) }
+        } else {
+            // SAFETY: as above.
+            unsafe { self.view.bytes.slice(position, len as u32) }
+        };
+        self.next = offset.wrapping_add(1);
+        self.expected = end;
+        self.run.go_on(rest);
+        Ok(RecordRef { offset, tag, payload })
     }
 
     /// Hands up to `max` records to `visit` in order, in place; answers how many. They are released when it returns.
@@ -188,6 +239,7 @@ where
     #[inline]
     #[allow(unsafe_code, reason = "records in place")]
     pub fn for_each(&mut self, max: usize, mut visit: impl FnMut(RecordRef<'_>)) -> Result<usize, ReadError> {
+        self.run.close();
         let Self { view, block, next, ring, .. } = self;
         let (view, block, lease) = (*view, *block, &ring.ring().lease);
         let stride = u64::from(view.geometry.slot_stride().min(TOLD_EVERY));
@@ -255,20 +307,48 @@ where
             && self.block.word(reader::PROGRESS).load(Ordering::Relaxed) == low(self.next)
             && self.ring.ring().lease.check().is_ok()
     }
+}
+
+impl<L: Lease> Ring<L, Retain> {
+    /// The record at `next`, for the reader of `block`, if it is there.
+    fn find_record(&self, block: Block, next: u64) -> Result<Option<Found>, ReadError> {
+        let (view, lease) = (&self.view, &self.lease);
+        lease.invalidate(view.slot_at(next), SLOT);
+        lease.reached()?;
+        // Looked at again, so that the first look stays in registers. On a lease that lends, what is committed stays.
+        let entry = view.slot(next).load();
+        if entry.stamp() != low(next) {
+            return self.not_yet(block, next, entry.stamp()).map(|()| None);
+        }
+        view.validate(next, entry)?;
+        view.note_wrap(lease, block, next);
+        let (position, extent) = (entry.position(), entry.extent());
+        let end = position.wrapping_add(units_of(extent.len()));
+        Ok(Some(Found { extent, position, end, lap: view.bytes.lap(position) }))
+    }
 
     /// There is no record yet: tell the writer how far we are, so that it can never wait for a reader that waits for it.
-    #[cold]
-    #[inline(never)]
-    fn not_yet(&mut self, stamp: u32) -> Result<(), ReadError> {
-        if <P::Lease as Lease>::SEALABLE && self.view.is_end(self.next, stamp) {
-            return self.at_end();
+    fn not_yet(&self, block: Block, next: u64, stamp: u32) -> Result<(), ReadError> {
+        if L::SEALABLE && self.view.is_end(next, stamp) {
+            return self.at_end(block, next);
         }
-        self.ring.ring().lease.check()?;
-        self.release();
-        if stamp == self.view.stale(self.next) {
+        self.lease.check()?;
+        self.tell(block, next);
+        if stamp == self.view.stale(next) {
             return Ok(());
         }
-        Err(Corrupt::new(Check::Stamp, self.next).into())
+        Err(Corrupt::new(Check::Stamp, next).into())
+    }
+}
+
+impl<L: Lease, K: Keep> Ring<L, K> {
+    /// Tells the writer that a reader has come to `next`, if it was not told.
+    #[inline]
+    pub(super) fn tell(&self, block: Block, next: u64) {
+        // Only this reader writes the word: if it is there already, nothing was handed out since.
+        if block.word(reader::PROGRESS).load(Ordering::Relaxed) != low(next) {
+            self.view.release(&self.lease, block, next);
+        }
     }
 }
 
@@ -286,6 +366,7 @@ impl Drop for Place<'_> {
 }
 
 impl<P: RingRef> Drop for Reader<P> {
+    #[inline]
     fn drop(&mut self) {
         self.leave(reader::FREE);
     }

@@ -19,7 +19,7 @@ use crate::lease::layout::{BOUNDS_AT, END, NEEDED, SUPERBLOCK_AT, TAKEOVER, boun
 use crate::lease::seal::{Attempt, Record};
 use crate::lease::{Lease, Role};
 use crate::platform::atomic::Ordering;
-use crate::platform::memory::{BLOCK, Entry, SLOT};
+use crate::platform::memory::{BLOCK, Block, Entry, SLOT};
 use crate::platform::{claim, relax};
 use crate::types::{Epoch, LeaseId, Offset, Ticks};
 
@@ -270,28 +270,30 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     }
 }
 
-impl<P: RingRef> Reader<P> {
-    /// There are no records behind the last one here.
+impl<L: Lease, K: Keep> Ring<L, K> {
+    /// There are no records for a reader behind the last one here, to which it has come.
     #[cold]
     #[inline(never)]
-    pub(super) fn at_end(&mut self) -> Result<(), ReadError> {
-        self.release();
-        if self.ring().seal()?.is_some() {
+    pub(super) fn at_end(&self, block: Block, next: u64) -> Result<(), ReadError> {
+        self.tell(block, next);
+        if self.seal()?.is_some() {
             return Err(ReadError::Sealed);
         }
         // Where it goes on is about to be said.
-        self.ring().lease.check()?;
+        self.lease.check()?;
         Ok(())
     }
+}
 
+impl<P: RingRef> Reader<P> {
     /// What a visit of `count` records that was broken off answers.
     #[cold]
     #[inline(never)]
-    pub(super) fn broken_off(&mut self, by: Corrupt, count: usize) -> Result<usize, ReadError> {
+    pub(super) fn broken_off(&self, by: Corrupt, count: usize) -> Result<usize, ReadError> {
         if by.check() != Check::Stamp || !self.view.is_end(self.next, self.entry()?.stamp()) {
             return Err(by.into());
         }
-        if count == 0 { self.at_end().map(|()| 0) } else { Ok(count) }
+        if count == 0 { self.ring().at_end(self.block, self.next).map(|()| 0) } else { Ok(count) }
     }
 
     /// Joins the ring in which this log goes on, under the same name and at the same offset: behind

@@ -8,7 +8,8 @@ use crate::error::{LeaseError, WriteError};
 use crate::lease::layout::bounds;
 use crate::lease::{Lease, Role, Trust};
 use crate::platform::STRAIGHT;
-use crate::platform::memory::{Bytes, Entry, SLOT, Slot, Slots, UNIT};
+use crate::platform::memory::{Bytes, Entry, Row, SLOT, Slot, Slots, UNIT};
+use crate::platform::run::Run;
 use crate::types::Offset;
 
 /// The one writer of a ring. May be moved to another thread or core, or into an interrupt handler.
@@ -29,31 +30,34 @@ use crate::types::Offset;
 pub struct Writer<P: RingRef> {
     pub(super) core: Core,
     /// The batch under way. Should it be forgotten rather than dropped, the writer takes it back before anything else.
-    pub(super) pending: Option<Pending<P>>,
+    pub(super) pending: Option<Pending<P::Lease, P::Keep>>,
     pub(super) ring: P,
 }
 
 /// A batch that is not committed.
-pub(super) struct Pending<P: RingRef> {
+pub(super) struct Pending<L: Lease, K: Keep> {
     /// Its first offset, and the position behind everything before it.
     pub(super) first: u64,
     pub(super) behind: u32,
     /// Takes it back. Called by this pointer, so that a program without batches need not carry it.
-    pub(super) take_back: fn(&mut Writer<P>),
+    pub(super) take_back: fn(&Ring<L, K>, &mut Core, u64, u32),
 }
 
-/// The writer's private state: small and without an address taken on the fast path, so that a loop keeps it in registers.
+/// The writer's private state. What is called on its way takes it by value, or the address of a copy, never its own: so a loop
+/// of writes keeps it in registers.
 #[derive(Clone, Copy)]
 pub(super) struct Core {
     pub(super) slots: Slots,
     bytes: Bytes,
     /// The next record's offset; everything before it is committed or belongs to the batch under way.
     pub(super) next: u64,
-    /// How many slots there are to use. 0 while a batch is under way, which keeps its own count.
-    pub(super) left: u32,
+    /// The low half of the offset up to which there are slots to use, exclusive.
+    pub(super) limit: u32,
     pub(super) position: u32,
     /// The position up to which there are units to use in one piece, exclusive.
     pub(super) edge: u32,
+    /// The part of both in which neither ring goes round. It stops at 0 while a batch is under way, which keeps its own stop.
+    pub(super) run: Run,
     /// No room before this offset is known to be needed.
     pub(super) head: u64,
 }
@@ -66,6 +70,15 @@ pub(super) struct Spot {
     pub(super) len: u32,
     /// The writer's edge, once the record is taken.
     pub(super) edge: u32,
+}
+
+/// A place that simply follows the last record's.
+#[derive(Clone, Copy)]
+pub(super) struct Follower {
+    pub(super) end: u32,
+    pub(super) slot: Slot,
+    /// The slots behind it.
+    pub(super) rest: Row,
 }
 
 impl<P: RingRef> Writer<P> {
@@ -116,24 +129,29 @@ impl<P: RingRef> Writer<P> {
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "keeps the state in registers, and the length is often known")]
     pub fn write_tagged(&mut self, tag: u8, payload: &[u8]) -> Result<Offset, WriteError> {
-        let spot = if !STRAIGHT {
-            self.admit(payload.len())?
-        } else if self.core.fits(payload.len(), self.core.left) {
-            self.core.spot(payload.len())
-        } else {
-            return self.write_elsewhere(tag, payload);
-        };
         let ring = self.ring.ring();
-        self.core.fill_one(ring, spot, payload);
+        if !STRAIGHT {
+            let spot = self.admit(payload.len())?;
+            let ring = self.ring.ring();
+            self.core.fill_one(ring, spot, payload);
+            // The single checked step, as below.
+            ring.lease.check()?;
+            return self.core.publish(ring, spot, tag);
+        }
+        let Some(place) = self.core.follower(payload.len(), self.core.run.stop()) else {
+            // By value: see `Core`.
+            let (core, written) = Self::write_elsewhere(ring, self.core, self.pending.take(), tag, payload);
+            self.core = core;
+            return written;
+        };
+        if !self.core.fill_next(ring, payload) {
+            let (core, written) = Self::write_large(ring, self.core, tag, payload);
+            self.core = core;
+            return written;
+        }
         // The single checked step: what was under way when the lease ended never becomes visible.
         ring.lease.check()?;
-        if !STRAIGHT {
-            self.core.edge = spot.edge;
-        }
-        if <P::Lease as Lease>::SEALABLE && ring.view.takeover() {
-            return self.core.publish_or_end(ring, spot, tag);
-        }
-        ring.complete(self.core.publish(ring, spot, tag))
+        self.core.publish_next(ring, place, tag, payload.len())
     }
 
     /// Writes a record that is put together from parts.
@@ -143,21 +161,44 @@ impl<P: RingRef> Writer<P> {
     pub fn write_parts(&mut self, tag: u8, parts: &[&[u8]]) -> Result<Offset, WriteError> {
         let spot = self.admit(length(parts))?;
         let ring = self.ring.ring();
-        self.core.fill(ring, spot, parts);
-        // The single checked step, as above.
-        ring.lease.check()?;
-        self.core.edge = spot.edge;
-        if <P::Lease as Lease>::SEALABLE && ring.view.takeover() {
-            return self.core.publish_or_end(ring, spot, tag);
-        }
-        ring.complete(self.core.publish(ring, spot, tag))
+        self.core.write_at(ring, spot, tag, parts)
+    }
+
+    /// Writes a record that simply follows, and whose copy takes a call. By value: see `Core`.
+    #[cold]
+    #[inline(never)]
+    fn write_large(
+        ring: &Ring<P::Lease, P::Keep>,
+        mut core: Core,
+        tag: u8,
+        payload: &[u8],
+    ) -> (Core, Result<Offset, WriteError>) {
+        let written = core.admit(ring, payload.len(), (core.next, core.position)).and_then(|spot| {
+            core.fill_one(ring, spot, payload);
+            // The single checked step, as above.
+            ring.lease.check()?;
+            core.publish(ring, spot, tag)
+        });
+        (core, written)
     }
 
     /// Writes a record where it does not simply follow the last one.
     #[cold]
     #[inline(never)]
-    fn write_elsewhere(&mut self, tag: u8, payload: &[u8]) -> Result<Offset, WriteError> {
-        self.write_parts(tag, &[payload])
+    fn write_elsewhere(
+        ring: &Ring<P::Lease, P::Keep>,
+        mut core: Core,
+        pending: Option<Pending<P::Lease, P::Keep>>,
+        tag: u8,
+        payload: &[u8],
+    ) -> (Core, Result<Offset, WriteError>) {
+        if let Some(Pending { first, behind, take_back }) = pending {
+            take_back(ring, &mut core, first, behind);
+        }
+        let written = core
+            .admit(ring, payload.len(), (core.next, core.position))
+            .and_then(|spot| core.write_at(ring, spot, tag, &[payload]));
+        (core, written)
     }
 
     /// Starts a batch: its records become visible together, and their commit costs one store.
@@ -183,20 +224,23 @@ impl<P: RingRef> Writer<P> {
     /// Takes back a batch that was forgotten.
     #[inline]
     pub(super) fn settle(&mut self) {
-        if let Some(pending) = &self.pending {
-            (pending.take_back)(self);
+        let Some(Pending { first, behind, take_back }) = self.pending.take() else { return };
+        let (core, ring) = self.parts();
+        if STRAIGHT {
+            let mut copy = *core;
+            take_back(ring, &mut copy, first, behind);
+            *core = copy;
+        } else {
+            take_back(ring, core, first, behind);
         }
     }
 
     /// Finds the place for a payload of `len` bytes.
     #[inline]
     pub(super) fn admit(&mut self, len: usize) -> Result<Spot, WriteError> {
-        if self.core.fits(len, self.core.left) {
-            return Ok(self.core.spot(len));
-        }
         self.settle();
         let (core, ring) = self.parts();
-        core.find(ring, len, (core.next, core.position))
+        core.admit(ring, len, (core.next, core.position))
     }
 }
 
@@ -217,25 +261,43 @@ impl Core {
         } else {
             view.take_back(&ring.lease, head, next);
         }
-        Ok(Self { slots: view.slots, bytes: view.bytes, next, left: 0, position, edge: position, head })
+        let (slots, bytes) = (view.slots, view.bytes);
+        Ok(Self { slots, bytes, next, limit: low(next), position, edge: position, run: Run::NONE, head })
     }
 
-    /// Whether a payload of `len` bytes simply follows the last one, in room that was found before.
+    /// The place of a payload of `len` bytes that simply follows the last one, in a run that stops at `stop`.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "each write asks")]
-    pub(super) const fn fits(&self, len: usize, left: u32) -> bool {
-        // Never more than the largest record: see `find`.
-        let room = self.edge.wrapping_sub(self.position) as usize;
-        left != 0 && units(len) <= room
+    pub(super) fn follower(&self, len: usize, stop: usize) -> Option<Follower> {
+        let end = Run::end(self.position, units(len), stop)?;
+        let (slot, rest) = self.run.first()?;
+        Some(Follower { end, slot, rest })
     }
 
-    /// The place of a payload that does.
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "a few instructions of each write")]
+    /// The same, as what is not committed at once keeps it.
+    #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "at most 2^24")]
-    pub(super) const fn spot(&self, len: usize) -> Spot {
+    pub(super) const fn spot(&self, place: Follower, len: usize) -> Spot {
+        Spot { start: self.position, end: place.end, len: len as u32, edge: self.edge }
+    }
+
+    /// The place of a payload of `len` bytes, when everything up to the offset `committed`, and before the position with it,
+    /// is committed.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "at most 2^24")]
+    pub(super) fn admit<L: Lease, K: Keep>(
+        &mut self,
+        ring: &Ring<L, K>,
+        len: usize,
+        committed: (u64, u32),
+    ) -> Result<Spot, WriteError> {
+        // Never more than the largest record: see `find`.
+        let room = self.edge.wrapping_sub(self.position) as usize;
+        if low(self.next) == self.limit || units(len) > room {
+            return self.find(ring, len, committed);
+        }
         let end = self.position.wrapping_add(units(len) as u32);
-        Spot { start: self.position, end, len: len as u32, edge: self.edge }
+        Ok(Spot { start: self.position, end, len: len as u32, edge: self.edge })
     }
 
     /// Finds the place for a payload that does not simply follow the last one, when everything up to the offset `committed`,
@@ -260,7 +322,7 @@ impl Core {
             ring.view.note_refusal(&ring.lease);
             return Err(WriteError::Full);
         }
-        self.left = room.slots;
+        self.limit = low(self.next).wrapping_add(room.slots);
         // Payloads lie in one piece: what may follow without a look ends with the room, or with the lap, and is not larger
         // than the largest record.
         let behind = room.units.wrapping_sub(units);
@@ -270,9 +332,27 @@ impl Core {
         Ok(Spot { start, end, len, edge: end.wrapping_add(behind.min(lap).min(largest)) })
     }
 
-    /// Copies a payload to its place.
+    /// Copies a payload to the place that simply follows, if that takes no call; answers whether it did.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "the length is often known at the call")]
+    #[allow(clippy::cast_possible_truncation, reason = "at most 2^24")]
+    #[allow(unsafe_code, reason = "the writer's own room")]
+    pub(super) fn fill_next<L: Lease, K: Keep>(&self, ring: &Ring<L, K>, payload: &[u8]) -> bool {
+        if Ring::<L, K>::RACY {
+            self.bytes.write_racy(self.position, &[payload]);
+        } else {
+            // SAFETY: as in `fill`; `follower` has found that the record ends within the run, so within its lap.
+            if !unsafe { self.run.lap().write_near(self.position, payload) } {
+                return false;
+            }
+            self.run.lap().own_soon(self.position);
+        }
+        ring.view.clean_bytes(&ring.lease, self.position, payload.len() as u32);
+        true
+    }
+
+    /// Copies a payload to its place: on small processors, shorter than in parts.
+    #[inline]
     #[allow(unsafe_code, reason = "the writer's own room")]
     pub(super) fn fill_one<L: Lease, K: Keep>(&self, ring: &Ring<L, K>, spot: Spot, payload: &[u8]) {
         if Ring::<L, K>::RACY {
@@ -280,7 +360,6 @@ impl Core {
         } else {
             // SAFETY: as in `fill`.
             unsafe { self.bytes.write_one(spot.start, payload) };
-            self.bytes.own_soon(spot.start);
         }
         ring.view.clean_bytes(&ring.lease, spot.start, spot.len);
     }
@@ -299,13 +378,37 @@ impl Core {
         ring.view.clean_bytes(&ring.lease, spot.start, spot.len);
     }
 
-    /// Accounts for a record, and answers its slot's entry.
+    /// Accounts for a record that simply follows, and answers its slot's entry.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "keeps the state in registers")]
-    pub(super) fn take(&mut self, spot: Spot, tag: u8) -> Entry {
-        self.position = spot.end;
-        let entry = Entry::new(low(self.next), spot.len, spot.start, tag);
+    #[allow(clippy::cast_possible_truncation, reason = "at most 2^24")]
+    pub(super) const fn follow(&mut self, place: Follower, tag: u8, len: usize) -> Entry {
+        let entry = Entry::new(low(self.next), len as u32, self.position, tag);
+        self.position = place.end;
         self.next = self.next.wrapping_add(1);
+        self.run.go_on(place.rest);
+        entry
+    }
+
+    /// Accounts for a record wherever it is, and answers its slot's entry.
+    #[inline]
+    pub(super) fn take(&mut self, spot: Spot, tag: u8) -> Entry {
+        let entry = Entry::new(low(self.next), spot.len, spot.start, tag);
+        // The run holds for what follows in the room that it was made for.
+        let follows = (spot.start, spot.edge) == (self.position, self.edge)
+            && Run::end(spot.start, units(spot.len as usize), self.run.stop()).is_some();
+        self.next = self.next.wrapping_add(1);
+        self.position = spot.end;
+        self.edge = spot.edge;
+        if !STRAIGHT {
+            return entry;
+        }
+        if follows && let Some((_, rest)) = self.run.first() {
+            self.run.go_on(rest);
+        } else {
+            let (slots, units) = (self.limit.wrapping_sub(low(self.next)), spot.edge.wrapping_sub(spot.end));
+            self.run = Run::new(self.slots, self.bytes, (low(self.next), slots), (spot.end, units));
+        }
         entry
     }
 
@@ -315,32 +418,62 @@ impl Core {
         self.slots.at(low(offset))
     }
 
-    /// Commits a record.
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "keeps the state in registers")]
-    pub(super) fn publish<L: Lease, K: Keep>(&mut self, ring: &Ring<L, K>, spot: Spot, tag: u8) -> Offset {
-        let offset = self.next;
-        self.left = self.left.wrapping_sub(1);
-        let entry = self.take(spot, tag);
-        ring.view.commit(&ring.lease, self.slot(offset), offset, entry);
-        Offset::new(offset)
+    /// Writes a record to its place, and commits it.
+    #[inline]
+    pub(super) fn write_at<L: Lease, K: Keep>(
+        &mut self,
+        ring: &Ring<L, K>,
+        spot: Spot,
+        tag: u8,
+        parts: &[&[u8]],
+    ) -> Result<Offset, WriteError> {
+        self.fill(ring, spot, parts);
+        // The single checked step: what was under way when the lease ended never becomes visible.
+        ring.lease.check()?;
+        self.publish(ring, spot, tag)
     }
 
-    /// Commits a record where the log may be ended before it.
+    /// Commits a record, on a lease that has been checked.
     #[inline]
-    pub(super) fn publish_or_end<L: Lease, K: Keep>(
+    pub(super) fn publish<L: Lease, K: Keep>(
         &mut self,
         ring: &Ring<L, K>,
         spot: Spot,
         tag: u8,
     ) -> Result<Offset, WriteError> {
         let offset = self.next;
-        ring.view.commit_or_end(offset, Some(Entry::new(low(offset), spot.len, spot.start, tag)))?;
-        self.position = spot.end;
-        self.next = offset.wrapping_add(1);
-        self.left = self.left.wrapping_sub(1);
-        ring.lease.clean(ring.view.slot_at(offset), SLOT);
-        Ok(Offset::new(offset))
+        if L::SEALABLE && ring.view.takeover() {
+            ring.view.commit_or_end(offset, Some(Entry::new(low(offset), spot.len, spot.start, tag)))?;
+            self.take(spot, tag);
+            ring.lease.clean(ring.view.slot_at(offset), SLOT);
+            return Ok(Offset::new(offset));
+        }
+        let entry = self.take(spot, tag);
+        ring.view.commit(&ring.lease, self.slot(offset), offset, entry);
+        ring.complete(Offset::new(offset))
+    }
+
+    /// Commits a record that simply follows, on a lease that has been checked.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "keeps the state in registers")]
+    #[allow(clippy::cast_possible_truncation, reason = "at most 2^24")]
+    pub(super) fn publish_next<L: Lease, K: Keep>(
+        &mut self,
+        ring: &Ring<L, K>,
+        place: Follower,
+        tag: u8,
+        len: usize,
+    ) -> Result<Offset, WriteError> {
+        let offset = self.next;
+        if L::SEALABLE && ring.view.takeover() {
+            ring.view.commit_or_end(offset, Some(Entry::new(low(offset), len as u32, self.position, tag)))?;
+            self.follow(place, tag, len);
+            ring.lease.clean(ring.view.slot_at(offset), SLOT);
+            return Ok(Offset::new(offset));
+        }
+        let entry = self.follow(place, tag, len);
+        ring.view.commit(&ring.lease, place.slot, offset, entry);
+        ring.complete(Offset::new(offset))
     }
 }
 
@@ -411,6 +544,7 @@ pub(super) fn length(parts: &[&[u8]]) -> usize {
 }
 
 impl<P: RingRef> Drop for Writer<P> {
+    #[inline]
     fn drop(&mut self) {
         give_back(self.ring.ring(), self.committed());
     }
@@ -418,6 +552,6 @@ impl<P: RingRef> Drop for Writer<P> {
 
 impl<P: RingRef> core::fmt::Debug for Writer<P> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Writer").field("next", &self.core.next).field("left", &self.core.left).finish_non_exhaustive()
+        f.debug_struct("Writer").field("next", &self.core.next).finish_non_exhaustive()
     }
 }
