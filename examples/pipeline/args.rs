@@ -42,6 +42,7 @@ pub(crate) struct Options {
     /// Members of the group, if they are to share the partitions among themselves.
     pub(crate) members: Option<u32>,
     /// Where records are kept, if they are to be.
+    #[cfg_attr(not(feature = "durable"), allow(dead_code, reason = "never given without the feature"))]
     pub(crate) store: Option<PathBuf>,
 }
 
