@@ -395,6 +395,17 @@ fn what_a_dead_process_wrote_is_synced_before_it_is_answered() {
                 drop(store);
                 assert!(reopened(&disk, what).1[segment as usize] == bytes, "{what:?}: segment {segment} is gone");
             }
+            // A store that could not be opened has not settled anything.
+            for at in 0..20 {
+                let disk = stopped.image();
+                disk.kill();
+                disk.seed(at);
+                disk.plan(disk.calls() + at, Fault::Error(EIO));
+                drop(FileStore::on(disk.clone(), SMALL));
+                // If it was opened, the fault is still to come.
+                disk.kill();
+                survives(&disk, model, &mut NoLuck, what);
+            }
             // Dies again while the store is opened.
             let rng = &mut Rng::new(seed);
             for at in 0..20 {
@@ -411,6 +422,21 @@ fn what_a_dead_process_wrote_is_synced_before_it_is_answered() {
                 survives(&disk, model, rng, what);
             }
         });
+    }
+}
+
+#[test]
+fn a_store_dropped_with_something_unsynced_leaves_it_to_the_next() {
+    for seed in 0..8 * scale() {
+        let ops = workload(seed);
+        for end in 0..ops.len() {
+            let disk = FaultyDisk::new();
+            let mut model = Model::new();
+            let (outcome, store) = run(&disk, SMALL, &ops[..end], &mut model);
+            assert_eq!(outcome, Outcome::Done);
+            drop(store);
+            survives(&disk, &model, &mut NoLuck, &(seed, end));
+        }
     }
 }
 
