@@ -1,6 +1,22 @@
 //! The code in the README is code that runs: each of its blocks stands, line for line, in a test below.
 
 #![cfg(feature = "std")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+#[cfg(all(feature = "durable", not(loom)))]
+mod common;
+#[cfg(all(feature = "durable", not(loom)))]
+#[path = "common/flash.rs"]
+mod flash;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -41,6 +57,38 @@ fn the_ring_in_a_static_runs() -> Outcome {
     while let Some(record) = reader.next()? {
         assert_eq!(record.payload(), b"reading");
     }
+    Ok(())
+}
+
+#[cfg(all(feature = "durable", not(loom)))]
+#[test]
+#[rustfmt::skip]
+fn what_must_last_lasts() -> Outcome {
+    use fabric_mq::lease::StaticLease;
+    use fabric_mq::ring::{Ring, RingConfig, Writer};
+
+    static MEMORY: StaticLease<4096> = StaticLease::new();
+
+    let flash = flash::Flash::<4, 1024>::new(16);
+    let ring: Ring<_> = Ring::format(MEMORY.claim()?, RingConfig::new(64, 2048).with_readers(2))?;
+    let mut writer = Writer::claim(&ring)?;
+
+    use fabric_mq::durable::{Journal, JournalConfig, NorStore, Spool, SpoolMode};
+
+    let store = NorStore::whole(flash)?;                               // any `embedded_storage::nor_flash::NorFlash`
+    let journal: Journal<_, 1, 1> = Journal::open_or_format(store, JournalConfig::new(0xfab))?;
+    let mut spool = Spool::new(journal, [&ring], SpoolMode::WriteThrough)?;
+    let uplink = spool.join(0, "uplink")?;
+
+    writer.write(b"21.5 degrees")?;
+    spool.pump()?;                                                     // on the flash from here on
+    let mut buffer = [0; 64];
+    while let Some(record) = spool.next(uplink, &mut buffer)? {
+        // ... send it, then:
+        let next = record.offset().value() + 1;
+        spool.commit(uplink, next.into())?;
+    }
+    assert_eq!(spool.lag(uplink), Some(0));
     Ok(())
 }
 
@@ -89,7 +137,7 @@ fn every_block_of_the_readme_is_one_of_these() {
     let here = lines(include_str!("readme.rs"));
     let readme = include_str!("../README.md");
     let blocks: Vec<_> = readme.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
     for block in blocks {
         assert!(here.contains(&lines(block)), "not run by any test:\n{block}");
     }
