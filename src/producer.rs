@@ -80,7 +80,8 @@ impl<N: AsRef<str>, S: Topics> Producer<N, S> {
     /// # Errors
     /// [`SendError::Full`] or [`SendError::TimedOut`] as the topic's policy says; [`SendError::TooLarge`];
     /// [`SendError::Topic`] if the topic is unknown or was deleted; [`SendError::Lease`] if the partition's lease has
-    /// ended; [`SendError::ReadOnly`] if the topic was opened to be read; [`SendError::Corrupt`]. Nothing was sent then, and the next send goes to the next partition.
+    /// ended; [`SendError::ReadOnly`] if the topic was opened to be read; [`SendError::TakenOver`] if somebody else has taken the
+    /// partition over; [`SendError::Corrupt`]. Nothing was sent then, and the next send goes to the next partition.
     pub fn send(&mut self, topics: &S, payload: &[u8]) -> Result<SendReceipt, SendError> {
         self.with_topic(topics, |topic, next| {
             let number = turn(next, topic);
@@ -257,6 +258,11 @@ fn hold_up<S: Topics>(
     time: Ticks,
     error: WriteError,
 ) -> Result<SendReceipt, SendError> {
+    if partition.is_taken_over(error) && partition.goes_on() {
+        // By this process, perhaps.
+        let append = |tag, parts: &[&[u8]]| partition.append(tag, parts, || topics.now());
+        return settle(bell, partition, record.with_parts(Some(time), append));
+    }
     if error != WriteError::Full {
         return Err(refusal(partition, AppendError::Write(error)));
     }
@@ -282,15 +288,17 @@ fn settle<H: Hold>(
 /// Why a record was not sent, in a producer's words.
 #[cold]
 pub(crate) fn refusal<H: Hold>(partition: &Partition<H>, error: AppendError) -> SendError {
-    let partition = partition.number();
+    let (log, partition) = (partition, partition.number());
     match error {
+        AppendError::ReadOnly if log.had_writer() => SendError::TakenOver { partition },
+        AppendError::Write(by) if log.is_taken_over(by) => SendError::TakenOver { partition },
         AppendError::ReadOnly => SendError::ReadOnly { partition },
         AppendError::TimedOut => SendError::TimedOut { partition },
         AppendError::Write(WriteError::Full) => SendError::Full { partition },
         AppendError::Write(WriteError::TooLarge { len, max }) => SendError::TooLarge { partition, len, max },
         AppendError::Write(WriteError::Corrupt(damage)) => SendError::Corrupt { partition, damage },
         AppendError::Write(WriteError::Lease(error)) => SendError::Lease { partition, error },
-        AppendError::Write(WriteError::Sealed) => SendError::Lease { partition, error: LeaseError::Fenced },
+        AppendError::Write(WriteError::Sealed) => SendError::TakenOver { partition },
         AppendError::Write(WriteError::Indeterminate { offset }) => SendError::Indeterminate { partition, offset },
         AppendError::Write(WriteError::Exhausted | WriteError::Claimed) => SendError::Exhausted { partition },
     }
@@ -352,6 +360,12 @@ pub enum SendError {
         /// Which partition.
         partition: u32,
     },
+    /// Somebody else has taken the partition over, and goes on with it in another lease: what was sent before is in its log, this
+    /// is not.
+    TakenOver {
+        /// Which partition.
+        partition: u32,
+    },
     /// There was no room for as long as the policy waits.
     TimedOut {
         /// Which partition.
@@ -397,6 +411,10 @@ impl fmt::Display for SendError {
             Self::ReadOnly { partition } => write!(
                 f,
                 "partition {partition} was opened to be read: send where its writer is, or take the writer's place over (TopicManager::promote) once that one is gone"
+            ),
+            Self::TakenOver { partition } => write!(
+                f,
+                "partition {partition} was taken over: somebody else goes on with it; stop sending, and read on, or take it over in turn (TopicManager::take_over)"
             ),
             Self::TimedOut { partition } => write!(
                 f,

@@ -68,6 +68,12 @@ pub enum PollError {
         /// Bytes needed.
         needed: usize,
     },
+    /// The log of the partition was ended by somebody who goes on with it in another lease, which these topics cannot open:
+    /// [`StaticTopics`](crate::topic::StaticTopics), say. All records before that were handed out.
+    Sealed {
+        /// Which partition.
+        partition: u32,
+    },
     /// The partition has no such place.
     Seek {
         /// Which partition.
@@ -84,6 +90,12 @@ pub enum PollError {
     },
     /// The topic cannot be used.
     Topic(TopicError),
+    /// The partition was taken over twice since records were last released: what was handed out before must be, before the
+    /// consumer goes on.
+    Unreleased {
+        /// Which partition.
+        partition: u32,
+    },
     /// As many tasks wait for records of the topic as it has places for.
     WakersFull {
         /// How many it has.
@@ -116,7 +128,7 @@ impl PollError {
             ReadError::Buffer { needed } => Self::Scratch { partition, needed },
             ReadError::Corrupt(damage) => Self::Corrupt { partition, damage },
             ReadError::Lease(error) => Self::Lease { partition, error },
-            ReadError::Sealed => Self::Lease { partition, error: LeaseError::Fenced },
+            ReadError::Sealed => Self::Sealed { partition },
             ReadError::Overrun { lost } => Self::Lagging { partition, lost },
         }
     }
@@ -161,11 +173,19 @@ impl fmt::Display for PollError {
                 f,
                 "partition {partition} hands records out by copy, and the next one has {needed} bytes: use poll_into or seek_with and a buffer of that size"
             ),
+            Self::Sealed { partition } => write!(
+                f,
+                "the log of partition {partition} goes on in another lease: open that one (Ring::seal names it), or read through a TopicManager, which does"
+            ),
             Self::Seek { partition, error } => write!(f, "partition {partition}: {error}"),
             Self::Store { partition, error } => {
                 write!(f, "the committed offset of partition {partition} cannot be read: {error}")
             }
             Self::Topic(inner) => write!(f, "{inner}"),
+            Self::Unreleased { partition } => write!(
+                f,
+                "partition {partition} was taken over twice since records were released: commit what was handed out, then poll again"
+            ),
             Self::WakersFull { limit } => write!(
                 f,
                 "{limit} tasks wait for records of the topic, which is all it has places for: let a task consume more partitions, or create the topic with more groups"

@@ -49,6 +49,7 @@ mod error;
 #[cfg(feature = "alloc")]
 mod owned;
 mod poll;
+mod seam;
 mod seek;
 mod wait;
 #[cfg(feature = "alloc")]
@@ -66,6 +67,7 @@ use crate::partition::{Cursor, Hold, group_name};
 use crate::topic::{TopicError, Topics};
 use crate::types::{Offset, Ticks};
 use core::fmt;
+use seam::Way;
 
 /// When records that were handed out are released.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -96,6 +98,8 @@ pub struct Consumer<N, S: Topics, const P: usize = 16> {
     recheck: Ticks,
     /// Whether there may be something to tell: `pending`, or a place's loss.
     news: bool,
+    /// Whether a place may have read all of its lease, and the log goes on in another one.
+    seam: bool,
     /// What stopped a poll that had something to hand out: for the next one to tell.
     pending: Option<PollError>,
 }
@@ -137,6 +141,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
             settled: false,
             recheck: wait::RECHECK,
             news: false,
+            seam: false,
             pending: None,
         }
     }
@@ -204,12 +209,10 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         }
         self.find(topics).map_err(PollError::Topic)?;
         let Some(handle) = &self.handle else { return Ok(()) };
-        let topic = topics.topic(handle, self.topic.as_ref()).map_err(PollError::Topic)?;
-        let partitions = topic.partition_count();
-        let log = topic.partition(partition).ok_or(PollError::NoSuchPartition { partition, partitions })?;
-        let cursor = Some(Cursor::join(log, &group).map_err(|error| PollError::join(partition, error))?);
+        let (cursor, lost) = Way { topics, handle, name: self.topic.as_ref() }.join(partition, &group)?;
+        self.news |= lost != 0;
         // There is room: it was looked for.
-        let _ = self.places.push(Place { partition, paused: false, cursor, lost: 0, untold: 0 });
+        let _ = self.places.push(Place { partition, paused: false, cursor: Some(cursor), lost, untold: lost });
         Ok(())
     }
 
@@ -220,7 +223,11 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
             if goes {
                 if let (Some(cursor), Some(offset)) = (&mut place.cursor, offset) {
                     // If that is gone, the place stays where it was, which is behind it or before it, but never lost.
-                    let _ = cursor.seek(offset);
+                    let sought = cursor.seek(offset);
+                    if sought.is_err() && offset <= cursor.position() {
+                        // What is behind it in the lease before, if that is still held.
+                        let _ = cursor.release_to(offset);
+                    }
                 }
                 place.park();
             }
@@ -273,12 +280,12 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
     /// As [`seek`](Self::seek): places are taken if they were not.
     pub fn lag(&mut self, topics: &S) -> Result<u64, PollError> {
         self.ready_places(topics)?;
-        let lags = self
-            .places
-            .iter()
-            .filter_map(|place| place.cursor.as_ref())
-            .map(|cursor| cursor.tail().value().saturating_sub(cursor.position().value()));
-        Ok(lags.fold(0, u64::saturating_add))
+        let Some(handle) = &self.handle else { return Ok(0) };
+        let way = Way { topics, handle, name: self.topic.as_ref() };
+        self.places.iter().try_fold(0_u64, |sum, place| {
+            let Some(cursor) = &place.cursor else { return Ok(sum) };
+            Ok(sum.saturating_add(lag(&way, place.partition, cursor)?))
+        })
     }
 
     /// Records of one assigned partition that were not handed out yet. Takes no place: where the consumer has none yet, those
@@ -323,7 +330,10 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         };
         let topic = topics.topic(handle, name).map_err(PollError::Topic)?;
         if let Some(cursor) = &place.cursor {
-            return Ok(cursor.tail().value().saturating_sub(cursor.position().value()));
+            return lag(&Way { topics, handle, name }, partition, cursor);
+        }
+        if Way::<S>::SEALABLE {
+            Way { topics, handle, name }.follow(partition)?;
         }
         let partitions = topic.partition_count();
         let log = topic.partition(partition).ok_or(PollError::NoSuchPartition { partition, partitions })?;
@@ -369,8 +379,12 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         let Some(handle) = &self.handle else { return Ok(()) };
         let topic = topics.topic(handle, self.topic.as_ref()).map_err(PollError::Topic)?;
         for place in &mut self.places {
+            if Way::<S>::SEALABLE {
+                // It has places in all leases of the log.
+                Way { topics, handle, name: self.topic.as_ref() }.follow(place.partition)?;
+            }
             // A cursor that is dropped leaves its place; where there is none, the place may be parked.
-            if place.cursor.take().is_none()
+            if (place.cursor.take().is_none() || Way::<S>::SEALABLE)
                 && let Some(partition) = topic.partition(place.partition)
             {
                 partition.forget(&group).map_err(|error| PollError::join(place.partition, error))?;
@@ -418,17 +432,22 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         }
         self.find(topics).map_err(PollError::Topic)?;
         let Some(handle) = &self.handle else { return Ok(()) };
-        let topic = topics.topic(handle, self.topic.as_ref()).map_err(PollError::Topic)?;
-        let partitions = topic.partition_count();
+        let way = Way { topics, handle, name: self.topic.as_ref() };
         for place in self.places.iter_mut().filter(|place| place.cursor.is_none()) {
-            let number = place.partition;
-            let partition =
-                topic.partition(number).ok_or(PollError::NoSuchPartition { partition: number, partitions })?;
-            place.cursor = Some(Cursor::join(partition, &group).map_err(|error| PollError::join(number, error))?);
+            let (cursor, lost) = way.join(place.partition, &group)?;
+            place.cursor = Some(cursor);
+            place.lose(lost);
+            self.news |= lost != 0;
         }
         self.settled = true;
         Ok(())
     }
+}
+
+/// Records from where a cursor is to the end of the log.
+fn lag<S: Topics>(way: &Way<'_, S>, partition: u32, cursor: &Cursor<S::Hold>) -> Result<u64, PollError> {
+    let tail = if Way::<S>::SEALABLE { way.tail(partition)? } else { cursor.tail() };
+    Ok(tail.value().saturating_sub(cursor.position().value()))
 }
 
 impl<H: Hold> Place<H> {

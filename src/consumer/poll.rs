@@ -1,5 +1,6 @@
 //! Handing records out.
 
+use super::seam::Way;
 use super::{Consumer, Place, PollError, ReleaseOn};
 use crate::error::ReadError;
 use crate::lease::{Lease, Lend};
@@ -53,6 +54,8 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         })
     }
 
+    const SEALABLE: bool = Way::<S>::SEALABLE;
+
     /// One poll: releases what the one before handed out, then lets the partitions take turns until `max` messages were
     /// handed out or none has any left.
     pub(super) fn rounds(
@@ -68,6 +71,9 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
             let Some(cursor) = &mut place.cursor else { continue };
             let held = if self.release_on == ReleaseOn::Poll { cursor.release() } else { Ok(()) };
             held.and_then(|()| cursor.check()).map_err(|error| PollError::Lease { partition, error })?;
+        }
+        if Self::SEALABLE && self.seam {
+            self.cross(topics);
         }
         let active = self.places.iter().filter(|place| !place.paused).count();
         let Some(quantum) = max.checked_div(active).map(|share| share.max(1)) else { return Ok(0) };
@@ -85,6 +91,11 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
                 let done = turn(place, quantum.min(left));
                 total = total.saturating_add(done.count);
                 if let Some(error) = done.error {
+                    if Self::SEALABLE && matches!(error, PollError::Sealed { .. }) {
+                        // The others go on meanwhile.
+                        self.seam = true;
+                        continue;
+                    }
                     self.news = true;
                     match error {
                         // Told before anything behind the gap is handed out.
@@ -95,6 +106,9 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
                 }
             }
             if total == before {
+                if Self::SEALABLE && total == 0 && self.seam && self.cross(topics) {
+                    continue;
+                }
                 break;
             }
         }

@@ -1,5 +1,6 @@
 //! Going somewhere else.
 
+use super::seam::Way;
 use super::{Consumer, Place, PollError};
 use crate::error::{ReadError, SeekError};
 use crate::lease::{Lease, Lend};
@@ -84,10 +85,14 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
     }
 
     /// Goes on in one partition where the group has got to. What is gone meanwhile is told as lost.
-    pub(crate) fn go_on_at(&mut self, partition: u32, committed: Offset) -> Result<(), PollError> {
+    pub(crate) fn go_on_at(&mut self, topics: &S, partition: u32, committed: Offset) -> Result<(), PollError> {
         self.news = true;
-        let place = self.places.iter_mut().find(|place| place.partition == partition);
-        place.ok_or(PollError::NotAssigned { partition })?.go_committed(committed)
+        // A place that goes to another lease may be lost on its way: the next call takes it again.
+        self.settled &= !Way::<S>::SEALABLE;
+        let Self { topic, handle: Some(handle), places, .. } = self else { return Ok(()) };
+        let place = places.iter_mut().find(|place| place.partition == partition);
+        let way = Way { topics, handle, name: topic.as_ref() };
+        place.ok_or(PollError::NotAssigned { partition })?.go_committed(&way, committed)
     }
 
     fn seek_by<O: OffsetStore + ?Sized>(
@@ -100,97 +105,131 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         self.ready_places(topics)?;
         let group = self.group?;
         if let SeekPolicy::Offset { partition, offset } = policy {
-            let place = self.places.iter_mut().find(|place| place.partition == partition);
-            return place.ok_or(PollError::NotAssigned { partition })?.go(offset);
+            // A place that goes to another lease may be lost on its way: the next call takes it again.
+        self.settled &= !Way::<S>::SEALABLE;
+        let Self { topic, handle: Some(handle), places, .. } = self else { return Ok(()) };
+            let place = places.iter_mut().find(|place| place.partition == partition);
+            let way = Way { topics, handle, name: topic.as_ref() };
+            return place.ok_or(PollError::NotAssigned { partition })?.go(&way, offset);
         }
         // What stopped an earlier poll concerned another place.
         self.pending = None;
         // Going to a committed offset may tell a loss.
         self.news = true;
-        for place in &mut self.places {
-            place.seek(policy, (&group, self.topic.as_ref(), store), &mut stamp)?;
+        // A place that goes to another lease may be lost on its way: the next call takes it again.
+        self.settled &= !Way::<S>::SEALABLE;
+        let Self { topic, handle: Some(handle), places, .. } = self else { return Ok(()) };
+        let way = Way { topics, handle, name: topic.as_ref() };
+        for place in places {
+            place.seek(&way, policy, (&group, store), &mut stamp)?;
         }
         Ok(())
     }
 }
 
 impl<H: Hold> Place<H> {
-    fn seek<O: OffsetStore + ?Sized>(
+    fn seek<O: OffsetStore + ?Sized, S: Topics<Hold = H>>(
         &mut self,
+        way: &Way<'_, S>,
         policy: SeekPolicy,
-        (group, topic, store): (&Name, &str, &O),
+        (group, store): (&Name, &O),
         stamp: &mut impl FnMut(&mut Cursor<H>, u32) -> Result<Next<Stamp>, ReadError>,
     ) -> Result<(), PollError> {
         let partition = self.partition;
         match policy {
-            SeekPolicy::Earliest => self.go_earliest(),
-            SeekPolicy::Latest => self.go_latest(),
-            SeekPolicy::Offset { offset, .. } => self.go(offset),
+            SeekPolicy::Earliest => self.go_earliest(way),
+            SeekPolicy::Latest => self.go_latest(way),
+            SeekPolicy::Offset { offset, .. } => self.go(way, offset),
             SeekPolicy::Committed { otherwise } => {
-                let committed = store.committed(group.as_str(), topic, partition);
+                let committed = store.committed(group.as_str(), way.name, partition);
                 match (committed.map_err(|error| PollError::Store { partition, error })?, otherwise) {
-                    (Some(offset), _) => self.go_committed(offset),
-                    (None, Otherwise::Earliest) => self.go_earliest(),
-                    (None, Otherwise::Latest) => self.go_latest(),
+                    (Some(offset), _) => self.go_committed(way, offset),
+                    (None, Otherwise::Earliest) => self.go_earliest(way),
+                    (None, Otherwise::Latest) => self.go_latest(way),
                 }
             }
-            SeekPolicy::Timestamp(time) => self.go_to_time(time, stamp),
+            SeekPolicy::Timestamp(time) => self.go_to_time(way, time, stamp),
         }
     }
 
-    fn go(&mut self, to: Offset) -> Result<(), PollError> {
+    fn go<S: Topics<Hold = H>>(&mut self, way: &Way<'_, S>, to: Offset) -> Result<(), PollError> {
         let partition = self.partition;
+        if Way::<S>::SEALABLE {
+            return self.go_anywhere(way, to);
+        }
         let Some(cursor) = &mut self.cursor else { return Ok(()) };
         cursor.seek(to).map_err(|error| PollError::seek(partition, error))
     }
 
     /// Goes to the oldest record at or behind `offset`; answers where that is.
-    fn go_behind(&mut self, offset: Offset) -> Result<Offset, PollError> {
+    fn go_behind<S: Topics<Hold = H>>(&mut self, way: &Way<'_, S>, offset: Offset) -> Result<Offset, PollError> {
         let mut to = offset;
         // The head of a partition that overwrites may rise meanwhile; a ring's length at a time at most.
         for _ in 0..64 {
-            match self.go(to) {
+            match self.go(way, to) {
                 Err(PollError::Seek { error: SeekError::Reclaimed { head }, .. }) => to = head,
                 other => return other.map(|()| to),
             }
         }
-        self.go(to).map(|()| to)
+        self.go(way, to).map(|()| to)
     }
 
-    fn go_earliest(&mut self) -> Result<(), PollError> {
-        let head = self.cursor.as_ref().map(Cursor::head).unwrap_or_default();
-        self.go_behind(head).map(drop)
+    fn go_earliest<S: Topics<Hold = H>>(&mut self, way: &Way<'_, S>) -> Result<(), PollError> {
+        let head = match &self.cursor {
+            Some(_) if Way::<S>::SEALABLE => way.head(self.partition)?,
+            cursor => cursor.as_ref().map(Cursor::head).unwrap_or_default(),
+        };
+        self.go_behind(way, head).map(drop)
     }
 
-    fn go_latest(&mut self) -> Result<(), PollError> {
-        let tail = self.cursor.as_ref().map(Cursor::tail).unwrap_or_default();
-        self.go_behind(tail).map(drop)
+    fn go_latest<S: Topics<Hold = H>>(&mut self, way: &Way<'_, S>) -> Result<(), PollError> {
+        let tail = match &self.cursor {
+            Some(_) if Way::<S>::SEALABLE => way.tail(self.partition)?,
+            cursor => cursor.as_ref().map(Cursor::tail).unwrap_or_default(),
+        };
+        self.go_behind(way, tail).map(drop)
     }
 
-    fn go_committed(&mut self, offset: Offset) -> Result<(), PollError> {
-        let reached = self.go_behind(offset)?;
+    fn go_committed<S: Topics<Hold = H>>(&mut self, way: &Way<'_, S>, offset: Offset) -> Result<(), PollError> {
+        let reached = self.go_behind(way, offset)?;
         self.lose(reached.value().saturating_sub(offset.value()));
         Ok(())
     }
 
-    fn go_to_time(
+    fn go_to_time<S: Topics<Hold = H>>(
         &mut self,
+        way: &Way<'_, S>,
         time: Ticks,
         stamp: &mut impl FnMut(&mut Cursor<H>, u32) -> Result<Next<Stamp>, ReadError>,
     ) -> Result<(), PollError> {
         let Some(cursor) = &self.cursor else { return Ok(()) };
         let before = cursor.position();
         // From here on the group's place holds everything that is searched.
-        self.go_earliest()?;
-        let found = self.search(time, stamp);
+        self.go_earliest(way)?;
+        let found = self.search_all(way, time, stamp);
         let to = match found {
             Ok(offset) => offset,
             Err(error) => {
-                self.go_behind(before)?;
+                self.go_behind(way, before)?;
                 return Err(error);
             }
         };
-        self.go_behind(to).map(drop)
+        self.go_behind(way, to).map(drop)
+    }
+
+    /// The first offset whose record is of `time` or later, in one lease after the other.
+    fn search_all<S: Topics<Hold = H>>(
+        &mut self,
+        way: &Way<'_, S>,
+        time: Ticks,
+        stamp: &mut impl FnMut(&mut Cursor<H>, u32) -> Result<Next<Stamp>, ReadError>,
+    ) -> Result<Offset, PollError> {
+        loop {
+            let found = self.search(time, stamp)?;
+            if !Way::<S>::SEALABLE || !self.go_on_behind(way, found)? {
+                return Ok(found);
+            }
+        }
     }
 
     /// The first offset whose record is of `time` or later.

@@ -3,6 +3,7 @@
 //! A topic has one bell for all its partitions, with a bit for each. Producers ring it in this process, and nobody else need: the
 //! writers' places of a topic's partitions are held by its [`Topics`].
 
+use super::seam::Way;
 use super::{Consumer, PollError, ReleaseOn};
 use crate::platform::bell::{ALL, bit};
 use crate::topic::Topics;
@@ -98,6 +99,13 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
             if !place.paused {
                 found |= cursor.is_ready().map_err(|error| PollError::read(partition, error))?;
             }
+            if Way::<S>::SEALABLE && found && matches!(cursor.ended(), Ok(Some(_))) {
+                self.seam = true;
+            }
+        }
+        if Way::<S>::SEALABLE && self.seam && self.cross(topics) {
+            // What is there to hand out is in the next lease.
+            return self.look(topics);
         }
         Ok(found)
     }

@@ -228,7 +228,7 @@ impl<G: GroupRef, S: Topics, R: Rebalance, const P: usize, const M: usize> Group
         waiting.retain(|one| {
             let Waiting { partition, epoch, committed } = *one;
             let done = consumer.add(topics, partition).and_then(|()| match committed {
-                Some(offset) => consumer.go_on_at(partition, offset),
+                Some(offset) => consumer.go_on_at(topics, partition, offset),
                 None => Ok(()),
             });
             match done {

@@ -67,6 +67,28 @@ pub trait Pool {
     /// [`LeaseError::Unknown`] if there is none of this id, or the way in which it has ended.
     fn fence(&self, id: LeaseId) -> Result<Epoch, LeaseError>;
 
+    /// Ends the right to write of a lease's holder, whether it lives or not, and reaches the lease under the next higher epoch,
+    /// to end the log in it: its [`role`](Lease::role) is [`Sealer`](super::Role::Sealer). What is in it stays until `keep` from
+    /// now, or until its own time is over if that is later.
+    ///
+    /// # Errors
+    /// [`LeaseError::Unsupported`] if logs in this pool cannot be ended for a successor ([`Lease::SEALABLE`]); as
+    /// [`join`](Self::join), but a lease that has expired does.
+    fn supersede(&self, id: LeaseId, keep: Ticks) -> Result<Self::Lease, LeaseError> {
+        let _ = (id, keep);
+        Err(LeaseError::Unsupported)
+    }
+
+    /// [`acquire`](Self::acquire) for a log that was begun in another lease: under that one's epoch, so that epochs do not go
+    /// back.
+    ///
+    /// # Errors
+    /// As `acquire`; [`LeaseError::Unsupported`] as [`supersede`](Self::supersede).
+    fn acquire_behind(&self, old: &Self::Lease, min_bytes: usize, ttl: Ticks) -> Result<Self::Lease, LeaseError> {
+        let _ = (old, min_bytes, ttl);
+        Err(LeaseError::Unsupported)
+    }
+
     /// Records the end of every lease whose time is over, and answers how many those were. To be called regularly, at
     /// least as often as the shortest lease should be exact.
     fn sweep(&self) -> usize;

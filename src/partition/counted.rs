@@ -1,11 +1,13 @@
 //! Rings held by reference count.
 
 use super::hold::{AnyRing, Hold, sealed};
-use super::{FullPolicy, Log, Partition};
+use super::{Extent, FullPolicy, Log, Partition};
 use crate::error::WriteError;
 use crate::lease::Lease;
+use crate::platform::chain::Chain;
 use crate::platform::later::Later;
-use crate::ring::{Keep, Overwrite, Retain, Ring};
+use crate::ring::{Keep, Overwrite, Retain, Ring, SharedWriter};
+use crate::types::LeaseId;
 use alloc::sync::Arc;
 use core::fmt;
 use core::marker::PhantomData;
@@ -39,7 +41,7 @@ impl<L: Lease> Partition<Counted<L>> {
                 Log::overwrite(Arc::clone(&ring)).map_err(|error| (lease_of(ring), error))?
             }
         };
-        Ok(Self { number, full, log })
+        Ok(Self { number, full, log, onward: Chain::new() })
     }
 
     /// Leaves the ring's writer's place to somebody else. Allocates.
@@ -48,32 +50,67 @@ impl<L: Lease> Partition<Counted<L>> {
             AnyRing::Retain(ring) => Log::ReadRetain { ring: Arc::new(ring), writer: Later::new() },
             AnyRing::Overwrite(ring) => Log::ReadOverwrite { ring: Arc::new(ring), writer: Later::new() },
         };
-        Self { number, full, log }
+        Self { number, full, log, onward: Chain::new() }
     }
 
-    /// Takes the writer's place where it was left to somebody else, with that one's ring as its present holder has it.
-    /// Answers `false`, and gives it back, if somebody else in this process was faster. Allocates.
+    /// Takes the writer's place where it was left to somebody else, in the last lease that is known here, with that one's ring as
+    /// its present holder has it. Answers `false`, and gives it back, if somebody else in this process was faster, or that was the
+    /// holder of the lease before. Allocates.
     pub(crate) fn promote(&self, by: Self) -> bool {
-        match (&self.log, by.log) {
-            (Log::ReadRetain { writer: place, .. }, Log::Retain { writer, .. }) => place.put(writer),
-            (Log::ReadOverwrite { writer: place, .. }, Log::Overwrite { writer, .. }) => place.put(writer),
-            _ => false,
-        }
+        let id = by.log.lease_id();
+        self.with_last(|log| {
+            if log.lease_id() != id {
+                return false;
+            }
+            match (log, by.log) {
+                (Log::ReadRetain { writer: place, .. }, Log::Retain { writer, .. }) => place.put(writer),
+                (Log::ReadOverwrite { writer: place, .. }, Log::Overwrite { writer, .. }) => place.put(writer),
+                _ => false,
+            }
+        })
+    }
+
+    /// Goes on in the lease behind `last`, with the writer's place there or without; unless somebody in this process was
+    /// faster: then it comes back. Leases that have ended are given up. Allocates.
+    pub(crate) fn go_on(&self, last: LeaseId, by: Self) -> Result<(), Self> {
+        let Self { number, full, log, onward } = by;
+        let first = self.log.lease_id();
+        let follows = |log: Option<&Log<_>>| log.map_or(first, Log::lease_id) == last;
+        self.onward.push(log, follows, |log| !log.is_over()).map_err(|log| Self { number, full, log, onward })
+    }
+
+    /// Its only lease, to be handed out.
+    pub(crate) fn as_extent(&self) -> Extent<Counted<L>> {
+        Extent::of(&self.log)
     }
 
     /// Gives the ring up, but not what is in it, if nobody else holds it.
     pub(crate) fn detach(self) {
-        let lease = match self.log {
-            Log::Retain { ring, writer } => {
+        self.onward.into_values().for_each(Log::detach);
+        self.log.detach();
+    }
+}
+
+impl<L: Lease> Log<Counted<L>> {
+    fn detach(self) {
+        let lease = match self {
+            Self::Retain { ring, writer } => {
                 drop(writer);
                 lease_of(ring)
             }
-            Log::Overwrite { ring, writer } => {
+            Self::Overwrite { ring, writer } => {
                 drop(writer);
                 lease_of(ring)
             }
-            Log::ReadRetain { ring, .. } => lease_of(ring),
-            Log::ReadOverwrite { ring, .. } => lease_of(ring),
+            Self::ReadRetain { ring, writer } => {
+                // Its holder's lease.
+                writer.into_inner().map(SharedWriter::into_ring).and_then(lease_of).map(Lease::detach);
+                lease_of(ring)
+            }
+            Self::ReadOverwrite { ring, writer } => {
+                writer.into_inner().map(SharedWriter::into_ring).and_then(lease_of).map(Lease::detach);
+                lease_of(ring)
+            }
         };
         if let Some(lease) = lease {
             lease.detach();

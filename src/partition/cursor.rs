@@ -4,13 +4,14 @@
 //! nothing from there on is given up, and the group goes on there if its consumer goes away. The other one, named after
 //! the group with a dot before it, runs ahead of it and reads.
 
-use super::{Hold, Log, Partition};
+use super::extent::Rings;
+use super::{Extent, Hold, Log, Partition};
 use crate::error::{Corrupt, JoinError, LeaseError, NameError, ReadError, SeekError};
 use crate::lease::{Lease, Lend};
 use crate::message::MessageRef;
 use crate::name::{self, MAX_NAME, Name};
-use crate::ring::{Reader, RingRef, Start};
-use crate::types::Offset;
+use crate::ring::{Keep, Reader, Ring, RingRef, Seal, Start};
+use crate::types::{LeaseId, Offset};
 use core::fmt;
 
 /// The longest group name: one less than a reader's.
@@ -39,6 +40,19 @@ fn reading_name(group: &Name) -> Result<Name, NameError> {
     Name::from_bytes(bytes.get(..group.len().saturating_add(1)).unwrap_or_default())
 }
 
+/// Whether what is in a ring may still be released: also by the holder of a lease of which another one has ended the log.
+#[inline]
+fn still_held<L: Lease, K: Keep>(ring: &Ring<L, K>) -> Result<(), LeaseError> {
+    match ring.lease().check() {
+        Err(LeaseError::Fenced) if ring.can_be_ended() => Ok(()),
+        other => other,
+    }
+}
+
+fn broken(damage: Corrupt) -> CrossError {
+    CrossError::Join(damage.into())
+}
+
 /// What reading one record came to.
 pub(crate) enum Next<T> {
     /// A record.
@@ -58,6 +72,40 @@ pub(crate) enum Cursor<H: Hold> {
 pub(crate) struct Pair<P: RingRef> {
     pin: Reader<P>,
     pub(super) read: Reader<P>,
+    /// What is not released of the extent before.
+    behind: Option<Behind<P>>,
+    /// Whether the place is where it was when it was taken.
+    arrived: bool,
+}
+
+/// A place that is held in an extent whose end was read, for what is not released there.
+struct Behind<P: RingRef> {
+    pin: Reader<P>,
+    end: Offset,
+}
+
+impl<P: RingRef> Behind<P> {
+    /// Gives it up. It stays at the end, so that whoever comes to that extent in the group's name goes where the group went.
+    fn finish(mut self) {
+        self.pin.pass_to(self.end);
+        self.pin.park();
+    }
+}
+
+/// Why a cursor does not go on in the next extent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum CrossError {
+    Join(JoinError),
+    /// Records of the extent before this one are not released.
+    Unreleased,
+    /// It is no extent of this partition.
+    Wrong,
+}
+
+impl From<JoinError> for CrossError {
+    fn from(error: JoinError) -> Self {
+        Self::Join(error)
+    }
 }
 
 impl<P: RingRef> Pair<P> {
@@ -66,7 +114,7 @@ impl<P: RingRef> Pair<P> {
         let pin = Reader::join(ring.clone(), group.as_str(), Start::Resume)?;
         let reading = reading_name(group)?;
         let mut pair = match Reader::join(ring.clone(), reading.as_str(), Start::Earliest) {
-            Ok(read) => Self { pin, read },
+            Ok(read) => Self { pin, read, behind: None, arrived: true },
             Err(error) => {
                 // A new place goes back, by being dropped; one that was there before keeps what it holds.
                 if known {
@@ -88,11 +136,120 @@ impl<P: RingRef> Pair<P> {
     fn seek(&mut self, to: Offset) -> Result<(), SeekError> {
         // The pin first: it holds what the other one is to read.
         self.pin.seek(to)?;
-        self.read.seek(to)
+        self.read.seek(to)?;
+        self.arrived = false;
+        self.finish_behind();
+        Ok(())
     }
 
     fn park(self) {
+        if let Some(behind) = self.behind {
+            behind.pin.park();
+        }
         self.pin.park();
+    }
+
+    fn finish_behind(&mut self) {
+        if let Some(behind) = self.behind.take() {
+            behind.finish();
+        }
+    }
+
+    /// Where the log ends here, if it does and the reader has come there.
+    fn ended(&self) -> Result<Option<Seal>, Corrupt> {
+        let seal = self.read.ring().seal()?;
+        Ok(seal.filter(|seal| seal.tail == self.read.next_offset()))
+    }
+
+    /// Passes over all records that are left here; answers whether the log ends here.
+    fn pass_to_end(&mut self) -> Result<bool, Corrupt> {
+        let Some(seal) = self.read.ring().seal()? else { return Ok(false) };
+        self.finish_behind();
+        self.pin.pass_to(seal.tail);
+        self.read.pass_to(seal.tail);
+        self.arrived = false;
+        Ok(true)
+    }
+
+    /// Goes on in the next extent, from the end of this one; answers how many records are missing between.
+    fn cross(&mut self, to: &P) -> Result<u64, CrossError> {
+        let end = self.read.next_offset();
+        if to.ring().number() != self.read.ring().number() || to.ring().tail() < end {
+            return Err(CrossError::Wrong);
+        }
+        if self.behind.is_some() {
+            return Err(CrossError::Unreleased);
+        }
+        let (group, reading) = (self.pin.name().map_err(broken)?, self.read.name().map_err(broken)?);
+        // Its own place there, if all was read here before this one came; else what follows what was read.
+        let all = self.arrived && self.pin.next_offset() == end;
+        let known = to.ring().readers().any(|reader| reader.name == group);
+        let begin = |name: &Name, at| match Reader::join(to.clone(), name.as_str(), Start::At(at)) {
+            // What is gone is told below.
+            Err(JoinError::Seek(SeekError::Reclaimed { .. })) => Reader::join(to.clone(), name.as_str(), Start::Earliest),
+            other => other,
+        };
+        let pin = if all && known {
+            Reader::join(to.clone(), group.as_str(), Start::Resume)?
+        } else {
+            begin(&group, end)?
+        };
+        let at = pin.next_offset();
+        let read = match begin(&reading, at) {
+            Ok(read) => read,
+            Err(error) => {
+                // As it was before: carried over, or not there.
+                if known {
+                    pin.park();
+                }
+                return Err(error.into());
+            }
+        };
+        let missing = if all && known { 0 } else { read.next_offset().value().saturating_sub(end.value()) };
+        let behind = Behind { pin: core::mem::replace(&mut self.pin, pin), end };
+        self.read = read;
+        self.arrived = all && known;
+        if behind.pin.next_offset() == end {
+            behind.finish();
+        } else {
+            self.behind = Some(behind);
+        }
+        Ok(missing)
+    }
+
+    fn release(&mut self) -> Result<(), LeaseError> {
+        if self.pin.next_offset() != self.read.next_offset() {
+            still_held(self.read.ring())?;
+            self.pin.follow(&self.read);
+            self.arrived = false;
+        }
+        if self.behind.is_some() {
+            self.finish_behind();
+        }
+        Ok(())
+    }
+
+    fn release_to(&mut self, to: Offset) -> Result<(), LeaseError> {
+        if let Some(behind) = &mut self.behind {
+            if to < behind.end {
+                behind.pin.pass_to(to);
+                self.read.release();
+                return Ok(());
+            }
+            self.finish_behind();
+        }
+        if self.pin.next_offset() != to {
+            still_held(self.read.ring())?;
+            self.pin.pass_to(to);
+            self.arrived = false;
+        }
+        // The reader holds records too: the one it read last, or one that it went back to.
+        if self.read.next_offset() < to {
+            self.read.pass_to(to);
+        } else {
+            self.read.release();
+        }
+        Ok(())
     }
 
     fn copy<'b>(&mut self, partition: u32, buffer: &'b mut [u8]) -> Result<Next<MessageRef<'b>>, ReadError> {
@@ -116,11 +273,49 @@ impl<P: RingRef> Pair<P> {
 impl<H: Hold> Cursor<H> {
     /// Takes the group's place, where it stood before or at the oldest record.
     pub(crate) fn join(partition: &Partition<H>, group: &Name) -> Result<Self, JoinError> {
-        match &partition.log {
+        partition.with_oldest(|log| match log {
             Log::Retain { ring, .. } | Log::ReadRetain { ring, .. } => Pair::join(ring, group).map(Self::Retain),
             Log::Overwrite { ring, .. } | Log::ReadOverwrite { ring, .. } => {
                 Pair::join(ring, group).map(Self::Overwrite)
             }
+        })
+    }
+
+    /// The same in one of its leases.
+    pub(crate) fn join_in(extent: &Extent<H>, group: &Name) -> Result<Self, JoinError> {
+        match extent.rings() {
+            Rings::Retain(ring) => Pair::join(ring, group).map(Self::Retain),
+            Rings::Overwrite(ring) => Pair::join(ring, group).map(Self::Overwrite),
+        }
+    }
+
+    /// The lease that is read at present.
+    pub(crate) fn lease_id(&self) -> LeaseId {
+        each!(self, pair => pair.read.ring().lease().id())
+    }
+
+    /// The group.
+    pub(crate) fn group(&self) -> Result<Name, Corrupt> {
+        each!(self, pair => pair.pin.name())
+    }
+
+    /// Where the log was ended in the lease that is read at present, if the reader has come there.
+    pub(crate) fn ended(&self) -> Result<Option<Seal>, Corrupt> {
+        each!(self, pair => pair.ended())
+    }
+
+    /// Passes over all records that are left in the lease that is read at present; answers whether the log was ended there.
+    pub(crate) fn pass_to_end(&mut self) -> Result<bool, Corrupt> {
+        each!(self, pair => pair.pass_to_end())
+    }
+
+    /// Goes on in the next lease, from the end of this one; answers how many records are missing between. Where it fails,
+    /// nothing is changed.
+    pub(crate) fn cross(&mut self, to: &Extent<H>) -> Result<u64, CrossError> {
+        match (self, to.rings()) {
+            (Self::Retain(pair), Rings::Retain(to)) => pair.cross(to),
+            (Self::Overwrite(pair), Rings::Overwrite(to)) => pair.cross(to),
+            _ => Err(CrossError::Wrong),
         }
     }
 
@@ -149,7 +344,7 @@ impl<H: Hold> Cursor<H> {
     /// Whether the lease still holds.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), LeaseError> {
-        each!(self, pair => pair.read.ring().lease().check())
+        each!(self, pair => still_held(pair.read.ring()))
     }
 
     /// Moves both readers. Where it fails, neither is moved but the pin perhaps, to a place before the other.
@@ -165,31 +360,13 @@ impl<H: Hold> Cursor<H> {
     /// Releases what was read so far, in O(1).
     #[inline]
     pub(crate) fn release(&mut self) -> Result<(), LeaseError> {
-        each!(self, pair => {
-            if pair.pin.next_offset() != pair.read.next_offset() {
-                pair.read.ring().lease().check()?;
-                pair.pin.follow(&pair.read);
-            }
-            Ok(())
-        })
+        each!(self, pair => pair.release())
     }
 
     /// Releases what comes before `to`, in O(1). That was read already, or is where the place stands. What was read is not
     /// looked at any more.
     pub(crate) fn release_to(&mut self, to: Offset) -> Result<(), LeaseError> {
-        each!(self, pair => {
-            if pair.pin.next_offset() != to {
-                pair.read.ring().lease().check()?;
-                pair.pin.pass_to(to);
-            }
-            // The reader holds records too: the one it read last, or one that it went back to.
-            if pair.read.next_offset() < to {
-                pair.read.pass_to(to);
-            } else {
-                pair.read.release();
-            }
-            Ok(())
-        })
+        each!(self, pair => pair.release_to(to))
     }
 
     /// Gives the reader up, not the group's place.
@@ -245,20 +422,25 @@ where
 }
 
 impl<H: Hold> Partition<H> {
-    /// Records that a group has not released; all there are if it was never here. Walks the readers' places and the slots
-    /// not noted yet.
-    pub(crate) fn lag(&self, group: &Name) -> u64 {
-        on!(&self.log, ring => {
-            let ring = RingRef::ring(ring);
-            let place = ring.readers().find(|reader| reader.name == *group);
-            place.map_or_else(|| ring.tail().value().saturating_sub(ring.head().value()), |place| place.lag)
-        })
-    }
-
-    /// Removes the place of a group that has no consumer; answers whether there was one.
+    /// Removes the places of a group that has no consumer; answers whether there was one.
     pub(crate) fn forget(&self, group: &Name) -> Result<bool, JoinError> {
-        on!(&self.log, ring => RingRef::ring(ring).forget(group.as_str()))
+        let first = forget(&self.log, group)?;
+        let failed = self.onward.find_map(|log| forget(log, group).err());
+        failed.map_or(Ok(first), Err)
     }
+}
+
+/// Removes the places of a group in one lease.
+fn forget<H: Hold>(log: &Log<H>, group: &Name) -> Result<bool, JoinError> {
+    on!(log, ring => {
+        let ring = RingRef::ring(ring);
+        let known = ring.forget(group.as_str())?;
+        if ring.can_be_ended() {
+            // Both were carried over when the log came here.
+            ring.forget(reading_name(group)?.as_str())?;
+        }
+        Ok(known)
+    })
 }
 
 impl<H: Hold> fmt::Debug for Cursor<H> {

@@ -28,6 +28,7 @@ macro_rules! each {
 #[cfg(feature = "alloc")]
 mod counted;
 mod cursor;
+mod extent;
 mod hold;
 mod policy;
 #[cfg(feature = "alloc")]
@@ -35,7 +36,8 @@ mod raw;
 
 #[cfg(feature = "alloc")]
 pub use counted::Counted;
-pub(crate) use cursor::{Cursor, Next, group_name};
+pub(crate) use cursor::{CrossError, Cursor, Next, group_name};
+pub use extent::Extent;
 pub(crate) use hold::AnyRing;
 pub use hold::{Borrowed, Hold};
 pub use policy::{FullPolicy, Outcome};
@@ -43,6 +45,7 @@ pub use policy::{FullPolicy, Outcome};
 use crate::error::WriteError;
 use crate::lease::{Lease, Trust};
 use crate::platform::bell::{Desk, bit};
+use crate::platform::chain::Chain;
 use crate::platform::later::Later;
 use crate::platform::relax;
 use crate::ring::{Keep, Ring, RingRef, SharedWriter};
@@ -54,6 +57,8 @@ pub struct Partition<H: Hold> {
     number: u32,
     full: FullPolicy,
     log: Log<H>,
+    /// The leases in which the log goes on.
+    onward: Chain<Log<H>>,
 }
 
 pub(crate) enum Log<H: Hold> {
@@ -110,7 +115,7 @@ impl<'m, L: Lease> Partition<Borrowed<'m, L>> {
             AnyRing::Retain(ring) => Log::retain(ring)?,
             AnyRing::Overwrite(ring) => Log::overwrite(ring)?,
         };
-        Ok(Self { number, full, log })
+        Ok(Self { number, full, log, onward: Chain::new() })
     }
 
     /// Leaves the writer's place of a ring in a table to somebody else.
@@ -119,7 +124,7 @@ impl<'m, L: Lease> Partition<Borrowed<'m, L>> {
             AnyRing::Retain(ring) => Log::ReadRetain { ring, writer: Later::new() },
             AnyRing::Overwrite(ring) => Log::ReadOverwrite { ring, writer: Later::new() },
         };
-        Self { number, full, log }
+        Self { number, full, log, onward: Chain::new() }
     }
 }
 
@@ -133,23 +138,20 @@ impl<H: Hold> Partition<H> {
     /// The oldest offset there is.
     #[must_use]
     pub fn head(&self) -> Offset {
-        on!(&self.log, ring => ring.ring().head())
+        self.with_oldest(|log| on!(log, ring => ring.ring().head()))
     }
 
     /// The offset that the next record will have.
     #[must_use]
     pub fn tail(&self) -> Offset {
-        on!(&self.log, ring => ring.ring().tail())
+        self.with_last(|log| on!(log, ring => ring.ring().tail()))
     }
 
-    /// Whether the writer's place is taken here, so that records can be sent.
+    /// Whether the writer's place is taken here, so that records can be sent; not if somebody else has ended the log, and goes
+    /// on with it elsewhere.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        match &self.log {
-            Log::Retain { .. } | Log::Overwrite { .. } => true,
-            Log::ReadRetain { writer, .. } => writer.get().is_some(),
-            Log::ReadOverwrite { writer, .. } => writer.get().is_some(),
-        }
+        self.with_last(Log::is_writable)
     }
 
     /// How many records fit at the same time, if their bytes do.
@@ -170,7 +172,7 @@ impl<H: Hold> Partition<H> {
         on!(&self.log, ring => ring.ring().max_record())
     }
 
-    /// The lease that it lies in.
+    /// The lease that it lies in; the first one that was known here, if its log was ended there.
     #[must_use]
     pub fn lease(&self) -> &H::Lease {
         on!(&self.log, ring => ring.ring().lease())
@@ -185,7 +187,8 @@ impl<H: Hold> Partition<H> {
     /// How it stands. Walks the readers' places and the slots not noted yet.
     #[must_use]
     pub fn stats(&self) -> PartitionStats {
-        on!(&self.log, ring => stats(self.number, ring.ring()))
+        let stats = self.with_last(|log| on!(log, ring => stats(self.number, ring.ring())));
+        PartitionStats { head: self.head(), ..stats }
     }
 
     /// Appends a record. Waits only if the policy says so.
@@ -218,12 +221,7 @@ impl<H: Hold> Partition<H> {
     /// Appends a record, whatever the policy is: a full partition refuses it.
     #[inline(never)]
     pub(crate) fn write(&self, tag: u8, parts: &[&[u8]]) -> Result<Offset, AppendError> {
-        Ok(match &self.log {
-            Log::Retain { writer, .. } => writer.write_parts(tag, parts)?,
-            Log::Overwrite { writer, .. } => writer.write_parts(tag, parts)?,
-            Log::ReadRetain { writer, .. } => writer.get().ok_or(AppendError::ReadOnly)?.write_parts(tag, parts)?,
-            Log::ReadOverwrite { writer, .. } => writer.get().ok_or(AppendError::ReadOnly)?.write_parts(tag, parts)?,
-        })
+        self.with_last(|log| log.write(tag, parts))
     }
 
     /// Wakes who waits for records of this partition, behind one that was committed; `bell` is its topic's. A fence and a load or
@@ -233,7 +231,7 @@ impl<H: Hold> Partition<H> {
         bell.ring(bit(self.number));
         // Memory of one holder has no readers elsewhere: whoever reads a partition here is a consumer of its topic.
         if !<H::Lease as Lease>::Trust::EXCLUSIVE {
-            on!(&self.log, ring => ring.ring().wake_readers_fenced());
+            self.with_last(|log| on!(log, ring => ring.ring().wake_readers_fenced()));
         }
     }
 
@@ -245,6 +243,9 @@ impl<H: Hold> Partition<H> {
         parts: &[&[u8]],
         now: impl Fn() -> Ticks,
     ) -> Result<Outcome, AppendError> {
+        if self.is_taken_over(WriteError::Full) {
+            return Err(AppendError::Write(WriteError::Sealed));
+        }
         let timeout = match self.full {
             FullPolicy::DropNewest => return Ok(Outcome::Dropped),
             FullPolicy::Wait { timeout } => timeout,

@@ -32,6 +32,11 @@ impl<T> Later<T> {
     pub(crate) fn get(&self) -> Option<&T> {
         self.0.get().map(|boxed| &**boxed)
     }
+
+    /// Takes the value out.
+    pub(crate) fn into_inner(self) -> Option<T> {
+        self.0.into_inner().map(|boxed| *boxed)
+    }
 }
 
 #[cfg(all(feature = "alloc", not(feature = "std")))]
@@ -53,6 +58,11 @@ impl<T> Later<T> {
 
     pub(crate) fn get(&self) -> Option<&T> {
         self.0.get().map(|boxed| &**boxed)
+    }
+
+    /// Takes the value out.
+    pub(crate) fn into_inner(self) -> Option<T> {
+        self.0.try_into_inner().map(|boxed| *boxed)
     }
 }
 

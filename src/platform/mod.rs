@@ -5,6 +5,7 @@
 
 pub(crate) mod bell;
 mod block;
+pub(crate) mod chain;
 pub mod clock;
 #[cfg(feature = "durable")]
 pub(crate) mod crc;

@@ -18,6 +18,7 @@ use crate::error::{Check, Corrupt, JoinError, ReadError, SealError, WriteError};
 use crate::lease::layout::{BOUNDS_AT, END, NEEDED, SUPERBLOCK_AT, TAKEOVER, bounds, reader};
 use crate::lease::seal::{Attempt, Record};
 use crate::lease::{Lease, Role};
+use crate::name::Name;
 use crate::platform::atomic::Ordering;
 use crate::platform::memory::{BLOCK, Block, Entry, SLOT};
 use crate::platform::{claim, relax};
@@ -101,6 +102,23 @@ impl<L: Lease, K: Keep> Ring<L, K> {
             return Err(Corrupt::new(Check::Seal, tail));
         }
         Ok(Some(Seal { epoch, tail: Offset::new(tail), successor }))
+    }
+
+    /// The shape of this ring: what a successor of the same shape is made with.
+    #[must_use]
+    pub fn shape(&self) -> RingConfig {
+        let geometry = &self.view.geometry;
+        let bytes = u32::try_from(geometry.bytes()).unwrap_or(u32::MAX);
+        let shape = RingConfig::new(geometry.slots(), bytes)
+            .with_readers(geometry.readers)
+            .with_max_lag(geometry.max_lag)
+            .with_number(geometry.number);
+        if self.can_be_ended() { shape.with_takeover() } else { shape }
+    }
+
+    /// Whether it was made [`with_takeover`](RingConfig::with_takeover).
+    pub(crate) fn can_be_ended(&self) -> bool {
+        L::SEALABLE && self.view.takeover()
     }
 
     /// Ends this log, whatever its writer does or has yet to do, and goes on with it in another lease, which is formatted:
@@ -304,7 +322,11 @@ impl<P: RingRef> Reader<P> {
     /// the end of its ring; or because it has crossed before, or joined while the log was ended, and others have gone on
     /// since. Then join by [`Start::Resume`].
     pub fn cross<Q: RingRef>(&self, to: Q) -> Result<Reader<Q>, JoinError> {
-        let name = name_of(self.block).ok_or_else(|| Corrupt::new(Check::Progress, self.next))?;
-        Reader::join(to, name.as_str(), Start::At(self.next_offset()))
+        Reader::join(to, self.name()?.as_str(), Start::At(self.next_offset()))
+    }
+
+    /// The name of its place.
+    pub(crate) fn name(&self) -> Result<Name, Corrupt> {
+        name_of(self.block).ok_or_else(|| Corrupt::new(Check::Progress, self.next))
     }
 }

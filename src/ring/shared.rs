@@ -81,6 +81,12 @@ impl<P: RingRef> SharedWriter<P> {
         })
     }
 
+    /// Gives the place up, but not the ring.
+    #[allow(dead_code, reason = "for those who share rings by count")]
+    pub(crate) fn into_ring(self) -> P {
+        self.ring.clone()
+    }
+
     /// The ring.
     pub fn ring(&self) -> &Ring<P::Lease, P::Keep> {
         self.ring.ring()

@@ -199,8 +199,13 @@ impl<P: RingRef> Reader<P> {
     /// # Errors
     /// [`ReadError::Lease`] if there is no further record and the lease has ended.
     pub fn is_ready(&mut self) -> Result<bool, ReadError> {
-        if self.entry()?.stamp() != self.view.stale(self.next) {
-            return Ok(true);
+        let stamp = self.entry()?.stamp();
+        if stamp != self.view.stale(self.next) {
+            // A log that is being ended has something to tell when it is said where it goes on.
+            let ended = <P::Lease as Lease>::SEALABLE && self.view.is_end(self.next, stamp);
+            if !ended || self.ring().seal().map_or(true, |seal| seal.is_some()) {
+                return Ok(true);
+            }
         }
         self.ring().lease().check()?;
         self.release();

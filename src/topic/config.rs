@@ -46,6 +46,10 @@ pub struct TopicConfig {
     /// Whether this topic takes dead letters (see [`crate::dlq`]): nobody's records are moved to a topic that does not say
     /// so. Such a topic rejects when it is full. Default: no.
     pub dead_letters: bool,
+    /// Whether the topic can be taken over from a writer that neither dies nor goes on (`TopicManager::take_over`), on leases for
+    /// which that is possible ([`Lease::SEALABLE`](crate::lease::Lease::SEALABLE)). A record costs a compare-and-swap more
+    /// then, and a partition has room for one record less. Not for topics of dead letters. Default: no.
+    pub takeover: bool,
 }
 
 impl TopicConfig {
@@ -62,6 +66,7 @@ impl TopicConfig {
             ttl: Ticks::MAX,
             timestamps: true,
             dead_letters: false,
+            takeover: false,
         }
     }
 
@@ -126,11 +131,17 @@ impl TopicConfig {
         Self { dead_letters, ..self }
     }
 
+    /// Makes a topic that can be taken over from a writer that may still live.
+    #[must_use]
+    pub const fn with_takeover(self) -> Self {
+        Self { takeover: true, ..self }
+    }
+
     /// How many bytes one partition's lease needs.
     ///
     /// # Errors
-    /// [`TopicError::Config`], [`TopicError::Partitions`], [`TopicError::Groups`], [`TopicError::MaxLag`] or
-    /// [`TopicError::DeadLetters`] if there can be no such topic.
+    /// [`TopicError::Config`], [`TopicError::Partitions`], [`TopicError::Groups`], [`TopicError::MaxLag`],
+    /// [`TopicError::DeadLetters`] or [`TopicError::NoTakeover`] if there can be no such topic.
     pub const fn partition_bytes(&self) -> Result<usize, TopicError> {
         match self.ring(0) {
             Ok(ring) => match ring.lease_bytes() {
@@ -155,11 +166,15 @@ impl TopicConfig {
         if self.dead_letters && !matches!(self.full, FullPolicy::Reject) {
             return Err(TopicError::DeadLetters);
         }
+        if self.dead_letters && self.takeover {
+            return Err(TopicError::NoTakeover);
+        }
         let slots = round_up(self.slots, 2);
         let bytes = round_up(self.capacity, 16);
         // Two readers for each group: see `partition::cursor`.
         let readers = self.groups.wrapping_mul(2);
-        Ok(RingConfig::new(slots, bytes).with_readers(readers).with_max_lag(self.max_lag).with_number(number))
+        let ring = RingConfig::new(slots, bytes).with_readers(readers).with_max_lag(self.max_lag).with_number(number);
+        Ok(if self.takeover { ring.with_takeover() } else { ring })
     }
 }
 

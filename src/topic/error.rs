@@ -1,7 +1,7 @@
 //! Why a topic cannot be had.
 
 use super::config::MAX_GROUPS;
-use crate::error::{AttachError, ConfigError, LeaseError, NameError, WriteError};
+use crate::error::{AttachError, ConfigError, LeaseError, NameError, SealError, WriteError};
 use core::fmt;
 
 /// Why a topic cannot be made, found or used.
@@ -42,16 +42,27 @@ pub enum TopicError {
         /// How many partitions were asked for.
         partitions: u32,
     },
+    /// It is still held: by a producer, a consumer or a handle.
+    InUse,
     /// `max_lag` is set, but nothing is overwritten.
     MaxLag,
     /// Not a topic's name.
     Name(NameError),
+    /// A topic of dead letters was to be one that can be taken over.
+    NoTakeover,
     /// The number of partitions is out of range.
     Partitions {
         /// How many were asked for.
         wanted: u32,
         /// How many are possible.
         max: u32,
+    },
+    /// The log of a partition cannot be taken over.
+    TakeOver {
+        /// Which partition.
+        partition: u32,
+        /// Why.
+        error: SealError,
     },
     /// The table of topics is full.
     TopicsFull {
@@ -94,11 +105,18 @@ impl fmt::Display for TopicError {
                 f,
                 "{given} leases were given for {partitions} partitions: ask for as many partitions as the topic has, and give one lease for each"
             ),
+            Self::InUse => f.write_str(
+                "the topic is held by a producer, a consumer or a handle: drop those first, then detach it",
+            ),
             Self::MaxLag => f.write_str(
                 "max_lag is for topics that drop their oldest records: choose FullPolicy::DropOldest, or leave it at 0",
             ),
             Self::Name(inner) => write!(f, "not a topic's name: {inner}"),
+            Self::NoTakeover => f.write_str(
+                "a topic of dead letters cannot be made with takeover: leave it out, and let its holder's death decide (TopicManager::promote)",
+            ),
             Self::Partitions { wanted, max } => write!(f, "a topic has 1 to {max} partitions here, not {wanted}"),
+            Self::TakeOver { partition, error } => write!(f, "partition {partition} cannot be taken over: {error}"),
             Self::TopicsFull { limit } => {
                 write!(f, "the table has room for {limit} topics: make it larger, or delete one")
             }

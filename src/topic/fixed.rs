@@ -1,13 +1,13 @@
 //! Topics without an allocator.
 
 use super::{TopicConfig, TopicError, TopicRef, Topics, attach_ring, format_ring, sealed};
-use crate::error::WriteError;
+use crate::error::{LeaseError, WriteError};
 use crate::lease::{Lease, Pool};
 use crate::name::{self, MAX_TOPIC_NAME};
-use crate::partition::{AnyRing, Borrowed, FullPolicy, Partition};
+use crate::partition::{AnyRing, Borrowed, Extent, FullPolicy, Partition};
 use crate::platform::bell::Desk;
 use crate::platform::clock::Clock;
-use crate::types::Ticks;
+use crate::types::{LeaseId, Ticks};
 use core::fmt;
 
 /// A table of at most `T` topics of at most `P` partitions each, over leases `L`.
@@ -283,6 +283,16 @@ impl<'m, L: Lease, C: Clock, const T: usize, const P: usize> Topics for StaticTo
     fn topic<'t>(&'t self, handle: &'t StaticHandle, name: &str) -> Result<TopicRef<'t, Borrowed<'m, L>>, TopicError> {
         // The handle may come from another table.
         self.topics.get(handle.0).filter(|topic| topic.name == name).map(Working::view).ok_or(TopicError::Deleted)
+    }
+
+    /// There is no pool to open the next lease from: consumers are told that the log goes on elsewhere.
+    fn extent(&self, _: &StaticHandle, partition: u32, _: LeaseId) -> Result<Extent<Borrowed<'m, L>>, TopicError> {
+        Err(TopicError::Lease { partition, error: LeaseError::Unsupported })
+    }
+
+    /// As `extent`.
+    fn reopen(&self, _: &StaticHandle, partition: u32, _: LeaseId) -> Result<Extent<Borrowed<'m, L>>, TopicError> {
+        Err(TopicError::Lease { partition, error: LeaseError::Unsupported })
     }
 
     fn now(&self) -> Ticks {

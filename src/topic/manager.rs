@@ -5,13 +5,15 @@
 //! producer or consumer meets its topic for the first time; after that they hold the topic itself.
 
 use super::{TopicConfig, TopicError, TopicManager, TopicRef, Topics, attach_ring, format_ring, sealed};
+use crate::error::SealError;
 use crate::lease::{Lease, Pool};
 use crate::name::{self, MAX_TOPIC_NAME};
-use crate::partition::{Counted, Partition, PartitionStats};
+use crate::partition::{AnyRing, Counted, Extent, Partition, PartitionStats};
 use crate::platform::atomic::{AtomicU32, Ordering};
 use crate::platform::bell::{ALL, Desk};
 use crate::platform::clock::Clock;
 use crate::platform::lock::Lock;
+use crate::ring::{Keep, Ring};
 use crate::types::{LeaseId, Ticks};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -19,6 +21,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+
+/// Leases of one log that are followed at once: more are somebody else's doing, who takes over again and again.
+const EXTENTS: u32 = 1024;
 
 /// Tasks that can wait for records of a topic at the same time, at most.
 const MOST_TASKS: usize = 1024;
@@ -159,7 +164,7 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
         config: TopicConfig,
         leases: &[LeaseId],
     ) -> Result<TopicHandle<P::Lease>, TopicError> {
-        self.open_in(name, config, leases, |number, id| self.take_over(&config, number, id))
+        self.open_in(name, config, leases, |number, id| self.succeed(&config, number, id))
     }
 
     /// Opens a topic that somebody else writes, to be read: the leases of the pool are [joined](Pool::join), and the
@@ -211,10 +216,18 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
         config: TopicConfig,
         leases: &[LeaseId],
     ) -> Result<TopicHandle<P::Lease>, TopicError> {
-        self.open_in(name, config, leases, |number, id| {
-            let lease = self.shared.pool.join(id).map_err(|error| TopicError::Lease { partition: number, error })?;
-            Ok(Partition::read(attach_ring(lease, &config, number)?, number, config.full))
-        })
+        self.open_in(name, config, leases, |number, id| self.open_to_read(&config, number, id))
+    }
+
+    /// Joins a lease, and leaves the writer's place of the partition in it to somebody else.
+    fn open_to_read(
+        &self,
+        config: &TopicConfig,
+        number: u32,
+        id: LeaseId,
+    ) -> Result<Partition<Counted<P::Lease>>, TopicError> {
+        let lease = self.shared.pool.join(id).map_err(|error| TopicError::Lease { partition: number, error })?;
+        Ok(Partition::read(attach_ring(lease, config, number)?, number, config.full))
     }
 
     /// Takes the writers' places of a topic that was opened to be read, once whoever had them is gone: the pool proves that
@@ -229,11 +242,14 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
     /// [`TopicError::Attach`], [`TopicError::Writer`]; [`TopicError::Unknown`]. No place is taken then.
     pub fn promote(&self, name: &str) -> Result<(), TopicError> {
         let topic = self.open(name)?;
+        for partition in topic.partitions() {
+            self.follow(&topic, partition)?;
+        }
         let mut taken = Vec::new();
         let to_read = || topic.partitions().iter().filter(|partition| !partition.is_writable());
         for partition in to_read() {
             let number = partition.number();
-            match self.take_over(&topic.config, number, partition.lease_id()) {
+            match self.succeed(&topic.config, number, partition.last_lease_id()) {
                 Ok(with_writer) => taken.push((partition, with_writer)),
                 Err(error) => {
                     taken.into_iter().for_each(|(_, with_writer)| with_writer.detach());
@@ -246,6 +262,190 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
             partition.promote(with_writer);
         }
         Ok(())
+    }
+
+    /// Takes a topic over from writers of which nobody knows whether they live: stopped, or cut off. Each partition's log is ended
+    /// behind its last record, and goes on in a lease of its own from the pool, for the topic's [`ttl`](TopicConfig::ttl) (see
+    /// [`Ring::take_over`](crate::ring::Ring::take_over)); from here on records can be sent. What the old writer was told `Ok` for
+    /// is in the log; it is told [`SendError::TakenOver`](crate::producer::SendError::TakenOver) from then on, and what it still
+    /// stores is read by nobody. Consumers, here and in other processes, go on in the new lease behind the last record of the old
+    /// one, which stays for them until `keep` from now. What is writable already stays so.
+    ///
+    /// The topic was [joined](Self::join), or was this process's until another one took it over; it was made
+    /// [`with_takeover`](TopicConfig::with_takeover). Where the writer is proven to be dead, [`promote`](Self::promote) costs
+    /// nothing of this. Whoever comes to the topic later joins it by the old leases as long as they are there, so that its groups
+    /// go on where they were; then by the new ones ([`Partition::last_lease_id`]).
+    ///
+    /// Allocates. Walks at most all slots of each partition. May be cut off anywhere, and done again by anybody.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "std", unix))]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use fabric_mq::Ticks;
+    /// use fabric_mq::clock::MachineClock;
+    /// use fabric_mq::consumer::Consumer;
+    /// use fabric_mq::lease::SharedPool;
+    /// use fabric_mq::producer::{Producer, SendError};
+    /// use fabric_mq::topic::{TopicConfig, TopicManager};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("fabric-mq-take-over-{}", std::process::id()));
+    /// let clock = MachineClock::new();
+    /// let config = TopicConfig::new().with_partitions(1).with_takeover();
+    ///
+    /// // A process that writes, and gets stuck.
+    /// let topics = TopicManager::with_pool(SharedPool::open(&path, clock)?, clock);
+    /// let lease = topics.create("events", config)?.partitions()[0].lease_id();
+    /// let mut stuck = Producer::new("events");
+    /// stuck.send(&topics, b"one")?;
+    ///
+    /// // Another one goes on.
+    /// let other = TopicManager::with_pool(SharedPool::open(&path, clock)?, clock);
+    /// other.join("events", config, &[lease])?;
+    /// other.take_over("events", Ticks::from_millis(3_600_000))?;
+    /// Producer::new("events").send(&other, b"two")?;
+    ///
+    /// // The first one was only slow. It is told, and its consumers read on.
+    /// assert_eq!(stuck.send(&topics, b"late"), Err(SendError::TakenOver { partition: 0 }));
+    /// let mut consumer = Consumer::new("events", "my-group");
+    /// consumer.assign(&[0]);
+    /// let mut offsets = Vec::new();
+    /// while offsets.len() < 2 {
+    ///     offsets.extend(consumer.poll(&other, 10)?.iter().map(|message| message.offset().value()));
+    /// }
+    /// assert_eq!(offsets, [0, 1]);
+    /// # std::fs::remove_dir_all(&path)?;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(all(feature = "std", unix)))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`TopicError::Unknown`]; [`TopicError::TakeOver`] with [`SealError::Unsupported`](crate::SealError::Unsupported) if the
+    /// topic was not made for it, with [`SealError::Lease`](crate::SealError::Lease) if somebody else does the same at the same
+    /// time and was later; [`TopicError::Lease`] if the old lease cannot be reached, or a new one cannot be had. Partitions before
+    /// the one that it names have been taken over, that one and those behind it have not: do it again.
+    pub fn take_over(&self, name: &str, keep: Ticks) -> Result<(), TopicError> {
+        let topic = self.open(name)?;
+        let done = topic.partitions().iter().try_for_each(|partition| self.take_over_log(&topic, partition, keep));
+        // Consumers that sleep have somewhere to go.
+        topic.bell.ring(ALL);
+        done
+    }
+
+    fn take_over_log(
+        &self,
+        topic: &Topic<P::Lease>,
+        partition: &Partition<Counted<P::Lease>>,
+        keep: Ticks,
+    ) -> Result<(), TopicError> {
+        let number = partition.number();
+        for _ in 0..EXTENTS {
+            self.follow(topic, partition)?;
+            if partition.is_writable() {
+                return Ok(());
+            }
+            if !partition.can_be_ended() {
+                return Err(TopicError::TakeOver { partition: number, error: SealError::Unsupported });
+            }
+            let last = partition.last_lease_id();
+            let old = self.shared.pool.supersede(last, keep);
+            let old = old.map_err(|error| TopicError::Lease { partition: number, error })?;
+            let next = match attach_ring(old, &topic.config, number)? {
+                AnyRing::Retain(ring) => self.end_log(topic, number, &ring)?.map(AnyRing::Retain),
+                AnyRing::Overwrite(ring) => self.end_log(topic, number, &ring)?.map(AnyRing::Overwrite),
+            };
+            let Some(next) = next else { continue };
+            let next = Partition::own(next, number, topic.config.full)
+                .map_err(|(lease, error)| {
+                    // The log goes on there: what is in it stays.
+                    lease.map(Lease::detach);
+                    TopicError::Writer { partition: number, error }
+                })?;
+            // A consumer may have found it first, to read.
+            if let Err(next) = partition.go_on(last, next) {
+                partition.promote(next);
+            }
+            return Ok(());
+        }
+        Err(TopicError::TakeOver { partition: number, error: SealError::Busy })
+    }
+
+    /// Ends the log in a lease that was superseded; answers the ring in which it goes on, or `None` if somebody else was sooner.
+    fn end_log<K: Keep>(
+        &self,
+        topic: &Topic<P::Lease>,
+        number: u32,
+        ring: &Ring<P::Lease, K>,
+    ) -> Result<Option<Ring<P::Lease, K>>, TopicError> {
+        let shape = ring.shape();
+        let lease = self.shared.pool.acquire_behind(ring.lease(), shape.lease_bytes()?, topic.config.ttl);
+        let lease = lease.map_err(|error| TopicError::Lease { partition: number, error })?;
+        match ring.take_over(lease, shape, self.shared.clock.now()) {
+            Ok(next) => {
+                ring.wake_readers();
+                Ok(Some(next))
+            }
+            Err(SealError::Sealed { .. }) => Ok(None),
+            Err(error) => Err(TopicError::TakeOver { partition: number, error }),
+        }
+    }
+
+    /// Opens the leases in which a partition's log goes on, as far as that is said.
+    fn follow(
+        &self,
+        topic: &Topic<P::Lease>,
+        partition: &Partition<Counted<P::Lease>>,
+    ) -> Result<(), TopicError> {
+        let number = partition.number();
+        for _ in 0..EXTENTS {
+            let seal = partition.seal().map_err(|damage| TopicError::Attach { partition: number, error: damage.into() })?;
+            let Some(seal) = seal else { return Ok(()) };
+            self.open_extent(topic, partition, seal.successor)?;
+        }
+        Ok(())
+    }
+
+    /// Opens one of them.
+    fn open_extent(
+        &self,
+        topic: &Topic<P::Lease>,
+        partition: &Partition<Counted<P::Lease>>,
+        id: LeaseId,
+    ) -> Result<Extent<Counted<P::Lease>>, TopicError> {
+        if let Some(known) = partition.extent(id) {
+            return Ok(known);
+        }
+        let number = partition.number();
+        let last = partition.last_lease_id();
+        let next = matches!(partition.seal(), Ok(Some(seal)) if seal.successor == id);
+        let opened = self.open_to_read(&topic.config, number, id)?;
+        let extent = opened.as_extent();
+        if next {
+            // Somebody else in this process may have been faster: then that one's is as good.
+            drop(partition.go_on(last, opened));
+        }
+        Ok(extent)
+    }
+
+    /// Gives a topic up, but not what is in it: its leases are left in the pool, to be [attached](Self::attach) to, here or
+    /// elsewhere, until their time is over; those of a topic that was opened to be read are just let go. Answers them, in the
+    /// order of the partitions.
+    ///
+    /// # Errors
+    /// [`TopicError::Unknown`]; [`TopicError::InUse`] while a producer, a consumer or a handle holds it: nothing is changed then.
+    pub fn detach(&self, name: &str) -> Result<Vec<LeaseId>, TopicError> {
+        let mut topic = self.shared.topics.with(|topics| {
+            let (name, TopicHandle(topic)) = topics.remove_entry(name).ok_or(TopicError::Unknown)?;
+            Arc::try_unwrap(topic).map_err(|held| {
+                topics.insert(name, TopicHandle(held));
+                TopicError::InUse
+            })
+        })?;
+        let partitions = core::mem::take(&mut topic.partitions);
+        let leases = partitions.iter().map(Partition::last_lease_id).collect();
+        partitions.into_iter().for_each(Partition::detach);
+        Ok(leases)
     }
 
     /// Enters a topic of which `open` opens the partitions. If one cannot be opened, those before it are given up again.
@@ -277,7 +477,7 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
     }
 
     /// Becomes the holder of a lease, and takes the writer's place of the partition in it.
-    fn take_over(
+    fn succeed(
         &self,
         config: &TopicConfig,
         number: u32,
@@ -313,7 +513,9 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
         for partition in topic.partitions() {
             if partition.is_writable() {
                 // A lease that the pool no longer knows has ended anyway.
-                let _ = self.shared.pool.revoke(partition.lease_id());
+                partition.for_each_lease(|lease| {
+                    let _ = self.shared.pool.revoke(lease);
+                });
             }
         }
         topic.bell.ring(ALL);
@@ -327,14 +529,14 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
     }
 
     /// Keeps a topic's memory for another [`ttl`](TopicConfig::ttl) from now, and answers when the first of its leases
-    /// ends.
+    /// ends. Of logs that were taken over that is where they go on; what is behind stays for as long as was said then.
     ///
     /// # Errors
     /// [`TopicError::Lease`] if a lease has ended: what was in it is gone.
     pub fn renew(&self, name: &str) -> Result<Ticks, TopicError> {
         let topic = self.open(name)?;
         topic.partitions().iter().try_fold(Ticks::MAX, |first, partition| {
-            let end = self.shared.pool.renew(partition.lease_id(), topic.config.ttl);
+            let end = self.shared.pool.renew(partition.last_lease_id(), topic.config.ttl);
             let end = end.map_err(|error| TopicError::Lease { partition: partition.number(), error })?;
             Ok(first.min(end))
         })
@@ -397,6 +599,27 @@ impl<P: Pool, C: Clock> Topics for TopicManager<P, C> {
             return Err(TopicError::Deleted);
         }
         Ok(handle.0.view())
+    }
+
+    fn extent(
+        &self,
+        handle: &Self::Handle,
+        partition: u32,
+        lease: LeaseId,
+    ) -> Result<Extent<Self::Hold>, TopicError> {
+        let Some(log) = handle.0.view().partition(partition) else {
+            return Err(TopicError::Partitions { wanted: partition, max: handle.0.view().partition_count() });
+        };
+        self.open_extent(&handle.0, log, lease)
+    }
+
+    fn reopen(
+        &self,
+        handle: &Self::Handle,
+        partition: u32,
+        lease: LeaseId,
+    ) -> Result<Extent<Self::Hold>, TopicError> {
+        Ok(self.open_to_read(handle.0.config(), partition, lease)?.as_extent())
     }
 
     #[inline]

@@ -28,10 +28,10 @@ pub use route::partition_of;
 
 use crate::error::AttachError;
 use crate::lease::Lease;
-use crate::partition::{AnyRing, Hold, Partition, PartitionStats};
+use crate::partition::{AnyRing, Extent, Hold, Partition, PartitionStats};
 use crate::platform::bell::Desk;
 use crate::ring::Ring;
-use crate::types::Ticks;
+use crate::types::{LeaseId, Ticks};
 use core::fmt;
 
 /// What producers and consumers need of a set of topics. Sealed: [`StaticTopics`] and `TopicManager` have it.
@@ -52,6 +52,29 @@ pub trait Topics: sealed::Sealed {
     /// # Errors
     /// [`TopicError::Deleted`] if it is not: look again.
     fn topic<'t>(&'t self, handle: &'t Self::Handle, name: &str) -> Result<TopicRef<'t, Self::Hold>, TopicError>;
+
+    /// The lease of this name, in which the log of a partition goes on, opened to be read.
+    ///
+    /// # Errors
+    /// [`TopicError::Lease`] if it cannot be: with [`LeaseError::Unsupported`](crate::LeaseError::Unsupported), where topics have
+    /// no pool to join leases of. [`TopicError::Attach`] or [`TopicError::WrongPartition`] if it is not the partition's.
+    fn extent(
+        &self,
+        handle: &Self::Handle,
+        partition: u32,
+        lease: LeaseId,
+    ) -> Result<Extent<Self::Hold>, TopicError>;
+
+    /// The same of a lease that is open here already, by its holder: to be read beside that one.
+    ///
+    /// # Errors
+    /// As [`extent`](Self::extent).
+    fn reopen(
+        &self,
+        handle: &Self::Handle,
+        partition: u32,
+        lease: LeaseId,
+    ) -> Result<Extent<Self::Hold>, TopicError>;
 
     /// The time, by the clock of the topics.
     fn now(&self) -> Ticks;

@@ -423,6 +423,16 @@ impl<C: Clock, T: Trust> Pool for SharedPool<C, T> {
         self.read(id, None, None)
     }
 
+    /// The method of the same name of the pool itself.
+    fn supersede(&self, id: LeaseId, keep: Ticks) -> Result<Self::Lease, LeaseError> {
+        self.read(id, None, Some(keep))
+    }
+
+    /// The method of the same name of the pool itself.
+    fn acquire_behind(&self, old: &Self::Lease, min_bytes: usize, ttl: Ticks) -> Result<Self::Lease, LeaseError> {
+        Self::acquire_behind(self, old, min_bytes, ttl)
+    }
+
     fn renew(&self, id: LeaseId, ttl: Ticks) -> Result<Ticks, LeaseError> {
         let now = self.clock.now();
         self.with_terms(id, now, |terms| terms.renew(now, ttl))
