@@ -66,6 +66,9 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
     ) -> Result<usize, PollError> {
         self.tell()?;
         self.ready_places(topics)?;
+        if Self::SEALABLE && self.news {
+            self.tell_losses()?;
+        }
         for place in &mut self.places {
             let partition = place.partition;
             let Some(cursor) = &mut place.cursor else { continue };
@@ -74,6 +77,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         }
         if Self::SEALABLE && self.seam {
             self.cross(topics);
+            self.tell_losses()?;
         }
         let active = self.places.iter().filter(|place| !place.paused).count();
         let Some(quantum) = max.checked_div(active).map(|share| share.max(1)) else { return Ok(0) };
@@ -107,6 +111,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
             }
             if total == before {
                 if Self::SEALABLE && total == 0 && self.seam && self.cross(topics) {
+                    self.tell_losses()?;
                     continue;
                 }
                 break;
@@ -127,6 +132,13 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
     #[cold]
     #[inline(never)]
     fn tell_news(&mut self) -> Result<(), PollError> {
+        self.tell_losses()?;
+        self.news = false;
+        self.pending.take().map_or(Ok(()), Err)
+    }
+
+    /// Tells what was lost, before what comes behind it is handed out.
+    fn tell_losses(&mut self) -> Result<(), PollError> {
         let tell_loss = self.fail_on_loss;
         for place in self.places.iter_mut().filter(|place| place.untold != 0) {
             let lost = core::mem::take(&mut place.untold);
@@ -134,8 +146,7 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
                 return Err(PollError::Lagging { partition: place.partition, lost });
             }
         }
-        self.news = false;
-        self.pending.take().map_or(Ok(()), Err)
+        Ok(())
     }
 }
 

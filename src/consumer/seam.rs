@@ -37,11 +37,11 @@ impl<S: Topics> Way<'_, S> {
     }
 
     fn extent(&self, partition: u32, lease: LeaseId) -> Result<Extent<S::Hold>, PollError> {
-        self.topics.extent(self.handle, partition, lease).map_err(|error| match error {
-            TopicError::Lease { error: LeaseError::Unsupported, .. } => PollError::Sealed { partition },
-            TopicError::Lease { error, .. } => PollError::Lease { partition, error },
-            error => PollError::Topic(error),
-        })
+        self.topics.extent(self.handle, partition, lease).map_err(|error| not_there(partition, error))
+    }
+
+    fn reopen(&self, partition: u32, lease: LeaseId) -> Result<Extent<S::Hold>, PollError> {
+        self.topics.reopen(self.handle, partition, lease).map_err(|error| not_there(partition, error))
     }
 
     /// Opens all leases in which the log goes on.
@@ -94,7 +94,14 @@ impl<S: Topics> Way<'_, S> {
             let next = self.extent(partition, seal.successor)?;
             match Cursor::join_in(&next, group) {
                 Ok(cursor) => return Ok((cursor, lost)),
-                Err(JoinError::Lease(also)) => (error, ended) = (also, next),
+                Err(JoinError::Lease(also)) => {
+                    if also == LeaseError::Fenced
+                        && let Some(cursor) = self.join_anew(partition, seal.successor, group)?
+                    {
+                        return Ok((cursor, lost));
+                    }
+                    (error, ended) = (also, next);
+                }
                 Err(error) => return Err(PollError::join(partition, error)),
             }
         }
@@ -103,12 +110,21 @@ impl<S: Topics> Way<'_, S> {
 
     /// Takes the group's place in a lease of which this process has the holder's side, fenced: through a reader's.
     fn join_anew(&self, partition: u32, id: LeaseId, group: &Name) -> Result<Option<Cursor<S::Hold>>, PollError> {
-        let reopened = match self.topics.reopen(self.handle, partition, id) {
+        let reopened = match self.reopen(partition, id) {
             Ok(reopened) => reopened,
-            Err(TopicError::Lease { .. }) => return Ok(None),
-            Err(error) => return Err(PollError::Topic(error)),
+            Err(PollError::Lease { .. } | PollError::Sealed { .. }) => return Ok(None),
+            Err(error) => return Err(error),
         };
         Cursor::join_in(&reopened, group).map(Some).map_err(|error| PollError::join(partition, error))
+    }
+}
+
+/// Why a lease cannot be opened, in a consumer's words.
+fn not_there(partition: u32, error: TopicError) -> PollError {
+    match error {
+        TopicError::Lease { error: LeaseError::Unsupported, .. } => PollError::Sealed { partition },
+        TopicError::Lease { error, .. } => PollError::Lease { partition, error },
+        error => PollError::Topic(error),
     }
 }
 
@@ -148,7 +164,14 @@ impl<H: Hold> Place<H> {
         let ended = cursor.ended().map_err(|damage| PollError::Corrupt { partition, damage })?;
         let Some(seal) = ended else { return Ok(false) };
         let next = way.extent(partition, seal.successor)?;
-        match cursor.cross(&next) {
+        let crossed = match cursor.cross(&next) {
+            // It was this process's, and was taken over too: it is read from now on.
+            Err(CrossError::Join(JoinError::Lease(LeaseError::Fenced))) => {
+                cursor.cross(&way.reopen(partition, seal.successor)?)
+            }
+            other => other,
+        };
+        match crossed {
             Ok(missing) => {
                 self.lose(missing);
                 Ok(true)

@@ -7,7 +7,7 @@ use crate::lease::Lease;
 use crate::platform::chain::Chain;
 use crate::platform::later::Later;
 use crate::ring::{Keep, Overwrite, Retain, Ring, SharedWriter};
-use crate::types::LeaseId;
+use crate::types::{LeaseId, Ticks};
 use alloc::sync::Arc;
 use core::fmt;
 use core::marker::PhantomData;
@@ -71,12 +71,12 @@ impl<L: Lease> Partition<Counted<L>> {
     }
 
     /// Goes on in the lease behind `last`, with the writer's place there or without; unless somebody in this process was
-    /// faster: then it comes back. Leases that have ended are given up. Allocates.
-    pub(crate) fn go_on(&self, last: LeaseId, by: Self) -> Result<(), Self> {
+    /// faster: then it comes back. Leases between the first and the last whose time is over are given up. Allocates.
+    pub(crate) fn go_on(&self, last: LeaseId, by: Self, now: Ticks) -> Result<(), Self> {
         let Self { number, full, log, onward } = by;
         let first = self.log.lease_id();
         let follows = |log: Option<&Log<_>>| log.map_or(first, Log::lease_id) == last;
-        self.onward.push(log, follows, |log| !log.is_over()).map_err(|log| Self { number, full, log, onward })
+        self.onward.push(log, follows, |log| !log.is_over() && log.expires_at() > now).map_err(|log| Self { number, full, log, onward })
     }
 
     /// Its only lease, to be handed out.

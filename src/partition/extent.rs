@@ -9,7 +9,7 @@ use crate::error::{Corrupt, LeaseError, WriteError};
 use crate::lease::Lease;
 use crate::name::Name;
 use crate::ring::{RingRef, Seal};
-use crate::types::{LeaseId, Offset};
+use crate::types::{LeaseId, Offset, Ticks};
 use core::fmt;
 
 /// One lease of a partition's log.
@@ -69,6 +69,10 @@ fn is_over(lease: &impl Lease) -> bool {
 impl<H: Hold> Log<H> {
     pub(super) fn lease_id(&self) -> LeaseId {
         on!(self, ring => ring.ring().lease().id())
+    }
+
+    pub(super) fn expires_at(&self) -> Ticks {
+        on!(self, ring => ring.ring().lease().expires_at())
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -363,7 +363,7 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
                     TopicError::Writer { partition: number, error }
                 })?;
             // A consumer may have found it first, to read.
-            if let Err(next) = partition.go_on(last, next) {
+            if let Err(next) = partition.go_on(last, next, self.shared.clock.now()) {
                 partition.promote(next);
             }
             return Ok(());
@@ -423,7 +423,7 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
         let extent = opened.as_extent();
         if next {
             // Somebody else in this process may have been faster: then that one's is as good.
-            drop(partition.go_on(last, opened));
+            drop(partition.go_on(last, opened, self.shared.clock.now()));
         }
         Ok(extent)
     }

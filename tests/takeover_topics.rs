@@ -1,0 +1,596 @@
+//! Topics that are taken over from a writer that may still live: consumers go on behind the seam, producers are told.
+
+#![cfg(all(feature = "std", unix, target_has_atomic = "64", not(loom)))]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests"
+)]
+
+mod common;
+
+use common::{Rng, scale};
+use fabric_mq::clock::{MachineClock, ManualClock};
+use fabric_mq::consumer::{Consumer, Otherwise, PollError, ReleaseOn, SeekPolicy};
+use fabric_mq::lease::{Lease, Pool, SharedPool};
+use fabric_mq::message::{Message, Record};
+use fabric_mq::offset::{MemOffsetStore, OffsetStore};
+use fabric_mq::partition::FullPolicy;
+use fabric_mq::producer::{Producer, SendError};
+use fabric_mq::ring::Ring;
+use fabric_mq::topic::{StaticRings, StaticTopics, TopicConfig, TopicError, TopicManager};
+use fabric_mq::{LeaseError, LeaseId, Name, Offset, SealError, Ticks};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use std::fs;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const HOUR: Ticks = Ticks::from_millis(3_600_000);
+const TOPIC: &str = "events";
+
+/// A directory of the machine's memory that goes with this value.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(test: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        let path = parent.join(format!("fabric-mq-topics-{}-{test}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn pool(&self) -> SharedPool<MachineClock> {
+        SharedPool::open(&self.0, MachineClock::new()).unwrap()
+    }
+
+    /// The topics of one party: a process of its own, as far as leases go.
+    fn topics(&self) -> Topics {
+        TopicManager::with_pool(self.pool(), MachineClock::new())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+type Topics = TopicManager<SharedPool<MachineClock>, MachineClock>;
+type Reading<'n> = Consumer<&'n str, Topics, 16>;
+
+fn config() -> TopicConfig {
+    TopicConfig::new().with_partitions(1).with_slots_and_stride(16, 64).with_groups(4).with_takeover().with_ttl(HOUR)
+}
+
+fn payload(number: u64) -> Vec<u8> {
+    let mut rng = Rng::new(number ^ 0x7a1e);
+    let mut bytes = number.to_le_bytes().to_vec();
+    bytes.extend((0..rng.below(20)).map(|_| rng.next() as u8));
+    bytes
+}
+
+fn number_of(message: &Message) -> u64 {
+    let number = u64::from_le_bytes(message.payload()[..8].try_into().unwrap());
+    assert_eq!(message.payload(), payload(number), "no byte is another");
+    number
+}
+
+/// Sends records of these numbers, which are their offsets.
+#[track_caller]
+fn send(topics: &Topics, numbers: std::ops::Range<u64>) {
+    let mut producer = Producer::new(TOPIC);
+    for number in numbers {
+        assert_eq!(producer.send(topics, &payload(number)).unwrap().offset(), Some(Offset::new(number)));
+    }
+}
+
+fn reader<'n>(group: &str, release_on: ReleaseOn) -> Reading<'n> {
+    let mut consumer = Consumer::new(TOPIC, group).with_release_on(release_on);
+    consumer.assign(&[0]);
+    consumer
+}
+
+/// Polls until there is nothing more, `max` at a time; answers the offsets.
+#[track_caller]
+fn drain(consumer: &mut Reading<'_>, topics: &Topics, max: usize) -> Vec<u64> {
+    let mut seen = Vec::new();
+    loop {
+        let messages = consumer.poll(topics, max).unwrap();
+        if messages.is_empty() {
+            return seen;
+        }
+        for message in messages {
+            assert_eq!(number_of(&message), message.offset().value());
+            seen.push(message.offset().value());
+        }
+    }
+}
+
+fn all(numbers: std::ops::Range<u64>) -> Vec<u64> {
+    numbers.collect()
+}
+
+/// Two parties: one made the topic, the other one reads it.
+fn pair(place: &Place, config: TopicConfig) -> (Topics, Topics, LeaseId) {
+    let (first, second) = (place.topics(), place.topics());
+    let lease = first.create(TOPIC, config).unwrap().partitions()[0].lease_id();
+    second.join(TOPIC, config, &[lease]).unwrap();
+    (first, second, lease)
+}
+
+// ---- across the seam
+
+#[test]
+fn every_record_is_read_once_and_in_order_over_many_seams() {
+    for full in [FullPolicy::Reject, FullPolicy::DropOldest] {
+        for (release_on, max) in [(ReleaseOn::Poll, 1), (ReleaseOn::Poll, 100), (ReleaseOn::Commit, 3)] {
+            let place = Place::new(&format!("seams-{full:?}-{release_on:?}-{max}"));
+            let config = config().with_full(full);
+            let first = place.topics();
+            let lease = first.create(TOPIC, config).unwrap().partitions()[0].lease_id();
+            let onlooker = place.topics();
+            onlooker.join(TOPIC, config, &[lease]).unwrap();
+            let mut store = MemOffsetStore::new();
+            let mut watching = reader("watching", release_on);
+            let (mut seen, mut next, mut writer) = (Vec::new(), 0, first);
+            for turn in 0..6_u64 {
+                let count = [5, 0, 7, 1, 12, 3][turn as usize];
+                send(&writer, next..next + count);
+                next += count;
+                if turn % 2 == 0 {
+                    seen.extend(drain(&mut watching, &onlooker, max));
+                    watching.commit(&onlooker, &mut store).unwrap();
+                }
+                // Each party comes to know the topic by its first lease.
+                let other = place.topics();
+                other.join(TOPIC, config, &[lease]).unwrap();
+                other.take_over(TOPIC, HOUR).unwrap();
+                assert_eq!(other.open(TOPIC).unwrap().partitions()[0].tail().value(), next);
+                assert_eq!(
+                    Producer::new(TOPIC).send(&writer, b"late"),
+                    Err(SendError::TakenOver { partition: 0 })
+                );
+                writer = other;
+            }
+            send(&writer, next..next + 4);
+            next += 4;
+            loop {
+                match watching.poll(&onlooker, max) {
+                    Ok(messages) if messages.is_empty() => break,
+                    Ok(messages) => seen.extend(messages.iter().map(number_of)),
+                    Err(PollError::Unreleased { partition: 0 }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+                watching.commit(&onlooker, &mut store).unwrap();
+            }
+            assert_eq!(seen, all(0..next));
+            assert_eq!(store.committed("watching", TOPIC, 0).unwrap(), Some(Offset::new(next)));
+            // Somebody who comes only now finds what the old leases still have.
+            let mut late = reader("late", ReleaseOn::Poll);
+            assert_eq!(drain(&mut late, &writer, 2), all(0..next), "{full:?}");
+            // Nothing is held any more: a lap of the last lease, and more.
+            drop(watching);
+            drop(late);
+            if full == FullPolicy::Reject {
+                let mut late = reader("late", ReleaseOn::Poll);
+                let mut watching = reader("watching", ReleaseOn::Poll);
+                for _ in 0..8 {
+                    send(&writer, next..next + 8);
+                    assert_eq!(drain(&mut watching, &onlooker, 100), all(next..next + 8));
+                    assert_eq!(drain(&mut late, &writer, 100), all(next..next + 8));
+                    next += 8;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_old_writer_is_told_and_its_consumers_read_on() {
+    let place = Place::new("told");
+    let (old, new, _) = pair(&place, config());
+    send(&old, 0..6);
+    let mut here = reader("here", ReleaseOn::Poll);
+    assert_eq!(here.poll(&old, 2).unwrap().len(), 2);
+    assert!(old.open(TOPIC).unwrap().partitions()[0].is_writable());
+    new.take_over(TOPIC, HOUR).unwrap();
+    new.take_over(TOPIC, HOUR).unwrap();
+    assert!(!old.open(TOPIC).unwrap().partitions()[0].is_writable(), "the first one is not any more");
+    assert!(new.open(TOPIC).unwrap().partitions()[0].is_writable());
+    send(&new, 6..9);
+    let told = SendError::TakenOver { partition: 0 };
+    let mut producer = Producer::new(TOPIC);
+    // Before and behind the moment in which this process knows of the new lease.
+    for _ in 0..2 {
+        assert_eq!(producer.send(&old, b"late"), Err(told));
+        assert_eq!(producer.send_keyed(&old, b"key", b"late"), Err(told));
+        assert_eq!(producer.send_record(&old, Record::new(b"late").with_timestamp(Ticks::ZERO)), Err(told));
+        let batch = producer.send_batch(&old, [b"late"]).unwrap_err();
+        assert_eq!((batch.sent, batch.error), (0, told));
+        drain(&mut here, &old, 3);
+    }
+    assert!(told.to_string().contains("TopicManager::take_over"), "{told}");
+    assert_eq!(here.position(0), Some(Offset::new(9)));
+    // A group that comes there for the first time, and one that sought.
+    let mut fresh = reader("fresh", ReleaseOn::Poll);
+    assert_eq!(drain(&mut fresh, &old, 4), all(0..9));
+    // It takes the topic over in turn.
+    old.take_over(TOPIC, HOUR).unwrap();
+    send(&old, 9..12);
+    assert_eq!(Producer::new(TOPIC).send(&new, b"late"), Err(told));
+    assert_eq!(drain(&mut here, &old, 10), all(9..12));
+    assert_eq!(drain(&mut fresh, &old, 10), all(9..12));
+    assert_eq!(drain(&mut reader("there", ReleaseOn::Poll), &new, 10), all(0..12));
+    // Who only reads is told what it was told before.
+    let third = place.topics();
+    third.join(TOPIC, config(), &[new.open(TOPIC).unwrap().partitions()[0].lease_id()]).unwrap();
+    let mut reading = reader("third", ReleaseOn::Poll);
+    assert_eq!(drain(&mut reading, &third, 10), all(0..12));
+    assert_eq!(Producer::new(TOPIC).send(&third, b"x"), Err(SendError::ReadOnly { partition: 0 }));
+}
+
+#[test]
+fn a_full_log_that_was_taken_over_does_not_say_full() {
+    for full in [FullPolicy::Reject, FullPolicy::DropNewest, FullPolicy::Wait { timeout: HOUR }] {
+        let place = Place::new(&format!("full-{full:?}").replace([' ', '(', ')', '{', '}', ':'], ""));
+        let (old, new, _) = pair(&place, config().with_full(full));
+        let mut held = reader("held", ReleaseOn::Commit);
+        assert_eq!(held.poll(&old, 1).unwrap().len(), 0);
+        send(&old, 0..15);
+        new.take_over(TOPIC, HOUR).unwrap();
+        assert_eq!(Producer::new(TOPIC).send(&old, b"late"), Err(SendError::TakenOver { partition: 0 }));
+        send(&new, 15..20);
+        assert_eq!(drain(&mut held, &old, 100).len(), 20);
+    }
+}
+
+#[test]
+fn what_is_not_committed_in_the_old_lease_comes_again() {
+    let place = Place::new("commits");
+    let (old, new, lease) = pair(&place, config());
+    let mut store = MemOffsetStore::new();
+    send(&old, 0..10);
+    let mut consumer = reader("g", ReleaseOn::Commit);
+    assert_eq!(consumer.poll(&new, 4).unwrap().len(), 4);
+    consumer.commit(&new, &mut store).unwrap();
+    assert_eq!(consumer.poll(&new, 3).unwrap().len(), 3);
+    new.take_over(TOPIC, HOUR).unwrap();
+    send(&new, 10..15);
+    assert_eq!(drain(&mut consumer, &new, 2), all(7..15));
+    assert_eq!(consumer.lag(&new).unwrap(), 0);
+    // Parked in both leases: whoever comes in its name begins behind the last commit.
+    drop(consumer);
+    let third = place.topics();
+    third.join(TOPIC, config(), &[lease]).unwrap();
+    for topics in [&third, &new] {
+        let consumer = reader("g", ReleaseOn::Commit);
+        assert_eq!(consumer.lag_in(topics, 0).unwrap(), 11);
+    }
+    let mut consumer = reader("g", ReleaseOn::Commit);
+    assert_eq!(drain(&mut consumer, &third, 6), all(4..15));
+    consumer.commit(&third, &mut store).unwrap();
+    drop(consumer);
+    // Both in one step, and nothing more comes.
+    let mut consumer = reader("g", ReleaseOn::Commit);
+    assert_eq!(consumer.lag_in(&new, 0).unwrap(), 0);
+    assert_eq!(drain(&mut consumer, &new, 6), Vec::<u64>::new());
+    send(&new, 15..17);
+    assert_eq!((consumer.lag(&new).unwrap(), consumer.lag_in(&new, 0).unwrap()), (2, 2));
+    assert_eq!(drain(&mut consumer, &new, 6), all(15..17));
+}
+
+#[test]
+fn a_group_holds_the_new_lease_while_it_reads_the_old_one_and_two_old_ones_are_one_too_many() {
+    let place = Place::new("held");
+    let (a, b, lease) = pair(&place, config());
+    let mut store = MemOffsetStore::new();
+    let mut consumer = reader("slow", ReleaseOn::Commit);
+    send(&a, 0..5);
+    assert_eq!(consumer.poll(&b, 2).unwrap().len(), 2);
+    b.take_over(TOPIC, HOUR).unwrap();
+    send(&b, 5..20);
+    let refused = Producer::new(TOPIC).send(&b, b"x");
+    assert_eq!(refused, Err(SendError::Full { partition: 0 }), "kept for the group, which has not come here");
+    assert_eq!(drain(&mut consumer, &b, 100), all(2..20));
+    let c = place.topics();
+    c.join(TOPIC, config(), &[lease]).unwrap();
+    c.take_over(TOPIC, HOUR).unwrap();
+    send(&c, 20..22);
+    let told = consumer.poll(&b, 10).unwrap_err();
+    assert_eq!(told, PollError::Unreleased { partition: 0 });
+    assert!(told.to_string().contains("commit"), "{told}");
+    assert_eq!(consumer.lag(&b).unwrap(), 2);
+    consumer.commit(&b, &mut store).unwrap();
+    assert_eq!(drain(&mut consumer, &b, 10), all(20..22));
+}
+
+#[test]
+fn places_are_found_in_whatever_lease_they_are() {
+    let place = Place::new("seeks");
+    let (a, b, lease) = pair(&place, config());
+    let mut producer = Producer::new(TOPIC);
+    let mut send_at = |topics: &Topics, number: u64| {
+        let bytes = payload(number);
+        producer.send_record_to(topics, 0, Record::new(&bytes).with_timestamp(Ticks::from_millis(number * 10))).unwrap();
+        producer = Producer::new(TOPIC);
+    };
+    (0..5).for_each(|number| send_at(&a, number));
+    b.take_over(TOPIC, HOUR).unwrap();
+    (5..9).for_each(|number| send_at(&b, number));
+    let c = place.topics();
+    c.join(TOPIC, config(), &[lease]).unwrap();
+    c.take_over(TOPIC, HOUR).unwrap();
+    (9..12).for_each(|number| send_at(&c, number));
+    let mut scratch = [0; 512];
+    let mut store = MemOffsetStore::new();
+    for topics in [&a, &b, &c] {
+        let mut consumer = reader("seeks", ReleaseOn::Poll);
+        for to in [0, 4, 5, 6, 8, 9, 11, 12, 3, 9, 5, 0] {
+            let policy = SeekPolicy::Offset { partition: 0, offset: Offset::new(to) };
+            consumer.seek_with(topics, &store, policy, &mut scratch).unwrap();
+            assert_eq!(consumer.position(0), Some(Offset::new(to)));
+            assert_eq!(consumer.lag(topics).unwrap(), 12 - to);
+            assert_eq!(drain(&mut consumer, topics, 5), all(to..12), "from {to}");
+        }
+        let beyond = SeekPolicy::Offset { partition: 0, offset: Offset::new(13) };
+        let error = consumer.seek_with(topics, &store, beyond, &mut scratch).unwrap_err();
+        assert!(matches!(error, PollError::Seek { .. }), "{error}");
+        consumer.seek_with(topics, &store, SeekPolicy::Earliest, &mut scratch).unwrap();
+        assert_eq!(consumer.poll(topics, 1).unwrap()[0].offset().value(), 0);
+        let error = consumer.seek_with(topics, &store, beyond, &mut scratch).unwrap_err();
+        assert!(matches!(error, PollError::Seek { .. }), "{error}");
+        assert_eq!(consumer.position(0), Some(Offset::new(1)), "where it was");
+        consumer.seek_with(topics, &store, SeekPolicy::Latest, &mut scratch).unwrap();
+        assert_eq!(consumer.position(0), Some(Offset::new(12)));
+        for (time, expected) in [(0, 0), (35, 4), (40, 4), (41, 5), (50, 5), (81, 9), (90, 9), (105, 11), (111, 12)] {
+            let policy = SeekPolicy::Timestamp(Ticks::from_millis(time));
+            consumer.seek_with(topics, &store, policy, &mut scratch).unwrap();
+            assert_eq!(consumer.position(0), Some(Offset::new(expected)), "at {time}");
+        }
+        for committed in [2, 5, 7, 9, 10, 12] {
+            let mut store = MemOffsetStore::new();
+            store.commit("seeks", TOPIC, 0, Offset::new(committed)).unwrap();
+            let policy = SeekPolicy::Committed { otherwise: Otherwise::Latest };
+            consumer.seek_with(topics, &store, policy, &mut scratch).unwrap();
+            assert_eq!(drain(&mut consumer, topics, 5), all(committed..12));
+        }
+        consumer.commit(topics, &mut store).unwrap();
+        consumer.close(topics).unwrap();
+        assert_eq!(topics.open(TOPIC).unwrap().stats()[0].groups, 0, "closed everywhere");
+    }
+}
+
+#[test]
+fn a_consumer_that_waits_is_woken_at_the_seam() {
+    let place = Place::new("waits");
+    let (old, new, _) = pair(&place, config());
+    send(&old, 0..3);
+    let mut consumer = reader("waits", ReleaseOn::Poll);
+    assert_eq!(drain(&mut consumer, &new, 10), all(0..3));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| consumer.poll_until(&new, 10, Ticks::MAX).unwrap());
+        std::thread::sleep(Duration::from_millis(30));
+        new.take_over(TOPIC, HOUR).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(!waiting.is_finished(), "there is nothing to hand out");
+        send(&new, 3..4);
+        assert_eq!(waiting.join().unwrap()[0].offset().value(), 3);
+    });
+}
+
+#[test]
+fn what_is_gone_between_is_told() {
+    let place = Place::new("gone");
+    let (old, new, lease) = pair(&place, config());
+    send(&old, 0..5);
+    new.take_over(TOPIC, HOUR).unwrap();
+    // A group that came to the old lease behind the takeover: nothing is held for it in the new one.
+    let third = place.topics();
+    third.join(TOPIC, config(), &[lease]).unwrap();
+    let mut late = reader("late", ReleaseOn::Poll);
+    assert_eq!(late.poll(&third, 3).unwrap().len(), 3);
+    let mut quick = reader("quick", ReleaseOn::Poll);
+    let mut next = 5;
+    for _ in 0..5 {
+        send(&new, next..next + 8);
+        next += 8;
+        drain(&mut quick, &new, 100);
+    }
+    let rest = late.poll(&third, 100).unwrap();
+    assert_eq!(rest.iter().map(number_of).collect::<Vec<_>>(), [3, 4]);
+    let told = late.poll(&third, 100).unwrap_err();
+    let PollError::Lagging { partition: 0, lost } = told else { panic!("{told}") };
+    let there = drain(&mut late, &third, 100);
+    assert_eq!(there[0], 5 + lost);
+    assert!(lost > 0 && late.lost() == lost && there.last() == Some(&(next - 1)));
+}
+
+#[test]
+fn a_lease_that_has_ended_behind_the_seam_is_told() {
+    let place = Place::new("ended");
+    let clock = Arc::new(ManualClock::new());
+    clock.set(Ticks::from_millis(1000));
+    let party = || TopicManager::with_pool(SharedPool::open(&place.0, Arc::clone(&clock)).unwrap(), Arc::clone(&clock));
+    let (old, new) = (party(), party());
+    let lease = old.create(TOPIC, config()).unwrap().partitions()[0].lease_id();
+    new.join(TOPIC, config(), &[lease]).unwrap();
+    let mut producer = Producer::new(TOPIC);
+    for number in 0..5 {
+        producer.send(&old, &payload(number)).unwrap();
+    }
+    let mut parked = Consumer::new(TOPIC, "parked");
+    parked.assign(&[0]);
+    assert_eq!(parked.poll(&new, 2).unwrap().len(), 2);
+    drop(parked);
+    new.take_over(TOPIC, Ticks::from_millis(1)).unwrap();
+    let mut producer = Producer::new(TOPIC);
+    for number in 5..8 {
+        producer.send(&new, &payload(number)).unwrap();
+    }
+    clock.advance(HOUR);
+    assert!(new.pool().sweep() > 0);
+    // The new one's time is over too, unless it is renewed.
+    assert!(new.renew(TOPIC).is_err());
+    let mut parked = Consumer::new(TOPIC, "parked");
+    parked.assign(&[0]);
+    // The old one is there for as long as anybody has it.
+    let rest = parked.poll(&new, 10).unwrap();
+    assert_eq!(rest.iter().map(number_of).collect::<Vec<_>>(), all(0..5));
+    for _ in 0..2 {
+        assert!(matches!(parked.poll(&new, 10), Err(PollError::Lease { error: LeaseError::Expired, .. })));
+    }
+}
+
+#[test]
+fn a_renewed_topic_outlives_its_old_leases() {
+    let place = Place::new("renewed");
+    let clock = Arc::new(ManualClock::new());
+    clock.set(Ticks::from_millis(1000));
+    let party = || TopicManager::with_pool(SharedPool::open(&place.0, Arc::clone(&clock)).unwrap(), Arc::clone(&clock));
+    let (old, new) = (party(), party());
+    let config = config().with_ttl(Ticks::from_millis(100));
+    let lease = old.create(TOPIC, config).unwrap().partitions()[0].lease_id();
+    new.join(TOPIC, config, &[lease]).unwrap();
+    let mut producer = Producer::new(TOPIC);
+    for number in 0..5 {
+        producer.send(&old, &payload(number)).unwrap();
+    }
+    let group = |name| {
+        let mut consumer = Consumer::new(TOPIC, name);
+        consumer.assign(&[0]);
+        consumer
+    };
+    let mut parked = group("parked");
+    assert_eq!(parked.poll(&new, 2).unwrap().len(), 2);
+    drop(parked);
+    let mut mid = group("mid");
+    assert_eq!(mid.poll(&new, 2).unwrap().len(), 2);
+    new.take_over(TOPIC, Ticks::from_millis(1)).unwrap();
+    let mut producer = Producer::new(TOPIC);
+    for number in 5..8 {
+        producer.send(&new, &payload(number)).unwrap();
+    }
+    clock.advance(Ticks::from_millis(90));
+    assert_eq!(new.renew(TOPIC).unwrap(), Ticks::from_millis(1190));
+    clock.advance(Ticks::from_millis(20));
+    // It stays for as long as anybody has it; so it is taken back.
+    assert_eq!(new.open(TOPIC).unwrap().partitions()[0].head().value(), 0);
+    new.pool().revoke(lease).unwrap();
+    assert_eq!(new.open(TOPIC).unwrap().partitions()[0].head().value(), 5);
+    // A new group begins with what there is; one that had not read all in the old lease is told.
+    let offsets = |messages: Vec<Message>| messages.iter().map(number_of).collect::<Vec<_>>();
+    let mut fresh = group("fresh");
+    assert_eq!(offsets(fresh.poll(&new, 10).unwrap()), [5, 6, 7]);
+    let mut parked = group("parked");
+    assert_eq!(parked.lag_in(&new, 0).unwrap(), 3);
+    assert_eq!(parked.poll(&new, 10).unwrap_err(), PollError::Lagging { partition: 0, lost: 5 });
+    assert_eq!(offsets(parked.poll(&new, 10).unwrap()), [5, 6, 7]);
+}
+
+// ---- what cannot be done
+
+#[test]
+fn what_cannot_be_done_is_refused() {
+    let place = Place::new("refused");
+    let plain = TopicConfig::new().with_partitions(1).with_slots_and_stride(16, 64);
+    let (old, new, _) = pair(&place, plain);
+    send(&old, 0..1);
+    let error = new.take_over(TOPIC, HOUR).unwrap_err();
+    assert_eq!(error, TopicError::TakeOver { partition: 0, error: SealError::Unsupported });
+    assert!(error.to_string().contains("with_takeover"), "{error}");
+    assert_eq!(new.take_over("nothing", HOUR), Err(TopicError::Unknown));
+    assert_eq!(old.take_over(TOPIC, HOUR), Ok(()), "it is its own");
+    send(&old, 1..2);
+    let error = config().with_dead_letters(true).partition_bytes().unwrap_err();
+    assert_eq!(error, TopicError::NoTakeover);
+    assert!(error.to_string().contains("promote"), "{error}");
+    // On memory that nobody else reaches.
+    let error = TopicManager::new().create(TOPIC, config()).map(drop).unwrap_err();
+    assert!(matches!(error, TopicError::Config(_)), "{error}");
+}
+
+#[test]
+fn static_topics_say_that_the_log_goes_on_elsewhere() {
+    let place = Place::new("static");
+    let pool = place.pool();
+    let mut rings: StaticRings<_, 1, 1> = StaticRings::new();
+    rings.create(place.pool(), TOPIC, config(), MachineClock::new()).unwrap();
+    let topics = StaticTopics::new(&rings, MachineClock::new()).unwrap();
+    let lease = topics.open(TOPIC).unwrap().partitions()[0].lease_id();
+    let mut producer = Producer::new(TOPIC);
+    producer.send(&topics, &payload(0)).unwrap();
+    let other = place.topics();
+    other.join(TOPIC, config(), &[lease]).unwrap();
+    other.take_over(TOPIC, HOUR).unwrap();
+    assert_eq!(producer.send(&topics, b"late"), Err(SendError::TakenOver { partition: 0 }));
+    // One that reads: the rest, and then where to go.
+    let mut rings: StaticRings<_, 1, 1> = StaticRings::new();
+    rings.attach_in([pool.join(lease).unwrap()], TOPIC, config()).unwrap();
+    let reading = StaticTopics::reading(&rings, MachineClock::new()).unwrap();
+    let mut consumer = Consumer::new(TOPIC, "g");
+    consumer.assign(&[0]);
+    let mut scratch = [0; 512];
+    assert_eq!(consumer.poll_into(&reading, 10, &mut scratch, |_| ()), Ok(1));
+    let told = consumer.poll_into(&reading, 10, &mut scratch, |_| ()).unwrap_err();
+    assert_eq!(told, PollError::Sealed { partition: 0 });
+    assert!(told.to_string().contains("Ring::seal"), "{told}");
+}
+
+#[test]
+fn a_topic_that_is_detached_from_is_there_for_the_next() {
+    let place = Place::new("detached");
+    let (first, second, lease) = pair(&place, config());
+    assert_eq!(first.detach("nothing"), Err(TopicError::Unknown));
+    let mut producer = Producer::new(TOPIC);
+    producer.send(&first, &payload(0)).unwrap();
+    let error = first.detach(TOPIC).unwrap_err();
+    assert_eq!(error, TopicError::InUse);
+    assert!(error.to_string().contains("drop"), "{error}");
+    producer.send(&first, &payload(1)).unwrap();
+    drop(producer);
+    let mut consumer = reader("g", ReleaseOn::Poll);
+    assert_eq!(drain(&mut consumer, &first, 1), all(0..2));
+    assert_eq!(first.detach(TOPIC), Err(TopicError::InUse));
+    drop(consumer);
+    let handle = first.open(TOPIC).unwrap();
+    assert_eq!(first.detach(TOPIC), Err(TopicError::InUse));
+    drop(handle);
+    assert_eq!(first.detach(TOPIC), Ok(vec![lease]));
+    assert_eq!((first.detach(TOPIC), first.names().len()), (Err(TopicError::Unknown), 0));
+    // The next one takes it as it is, and the reader was not touched.
+    let third = place.topics();
+    third.attach(TOPIC, config(), &[lease]).unwrap();
+    send(&third, 2..4);
+    assert_eq!(drain(&mut reader("g", ReleaseOn::Poll), &second, 10), all(2..4));
+    // Who only reads lets go, and that is all.
+    let mut consumer = reader("g", ReleaseOn::Poll);
+    assert_eq!(drain(&mut consumer, &second, 10), Vec::<u64>::new());
+    drop(consumer);
+    assert_eq!(second.detach(TOPIC), Ok(vec![lease]));
+    send(&third, 4..5);
+    // Of one that took over, or that was promoted, it is the lease in which the log goes on.
+    second.join(TOPIC, config(), &[lease]).unwrap();
+    second.take_over(TOPIC, HOUR).unwrap();
+    send(&second, 5..6);
+    let next = second.detach(TOPIC).unwrap()[0];
+    assert_ne!(next, lease);
+    let fourth = place.topics();
+    fourth.join(TOPIC, config(), &[lease]).unwrap();
+    fourth.promote(TOPIC).unwrap();
+    send(&fourth, 6..8);
+    assert_eq!(fourth.detach(TOPIC), Ok(vec![next]));
+    let fifth = place.topics();
+    fifth.attach(TOPIC, config(), &[next]).unwrap();
+    send(&fifth, 8..9);
+    assert_eq!(drain(&mut reader("g", ReleaseOn::Poll), &third, 10), all(4..9));
+}
