@@ -2,7 +2,7 @@
 
 use super::seam::Way;
 use super::{Consumer, Place, PollError, ReleaseOn};
-use crate::error::ReadError;
+use crate::error::{LeaseError, ReadError};
 use crate::lease::{Lease, Lend};
 use crate::message::MessageRef;
 use crate::partition::{Cursor, Hold, Next};
@@ -168,6 +168,8 @@ impl<H: Hold> Place<H> {
             match read(cursor, partition) {
                 Ok(Next::One(())) => done.count = done.count.saturating_add(1),
                 Ok(Next::None) => return done,
+                // Somebody is taking the partition over from this process: where it goes on is about to be said.
+                Err(ReadError::Lease(LeaseError::Fenced)) if cursor.can_be_ended() => return done,
                 Ok(Next::Bad(damage)) => break PollError::Corrupt { partition, damage },
                 Err(error) => break PollError::read(partition, error),
             }

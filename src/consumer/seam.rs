@@ -47,9 +47,8 @@ impl<S: Topics> Way<'_, S> {
     /// Opens all leases in which the log goes on.
     pub(super) fn follow(&self, partition: u32) -> Result<(), PollError> {
         for _ in 0..EXTENTS {
-            let seal = self.with(partition, |log| {
-                log.seal().map_err(|damage| PollError::Corrupt { partition, damage })
-            })?;
+            let seal =
+                self.with(partition, |log| log.seal().map_err(|damage| PollError::Corrupt { partition, damage }))?;
             let Some(seal) = seal else { break };
             self.extent(partition, seal.successor)?;
         }

@@ -106,8 +106,8 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
         let group = self.group?;
         if let SeekPolicy::Offset { partition, offset } = policy {
             // A place that goes to another lease may be lost on its way: the next call takes it again.
-        self.settled &= !Way::<S>::SEALABLE;
-        let Self { topic, handle: Some(handle), places, .. } = self else { return Ok(()) };
+            self.settled &= !Way::<S>::SEALABLE;
+            let Self { topic, handle: Some(handle), places, .. } = self else { return Ok(()) };
             let place = places.iter_mut().find(|place| place.partition == partition);
             let way = Way { topics, handle, name: topic.as_ref() };
             return place.ok_or(PollError::NotAssigned { partition })?.go(&way, offset);

@@ -5,6 +5,7 @@
 
 use super::seam::Way;
 use super::{Consumer, PollError, ReleaseOn};
+use crate::error::{LeaseError, ReadError};
 use crate::platform::bell::{ALL, bit};
 use crate::topic::Topics;
 use crate::types::Ticks;
@@ -97,7 +98,11 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
             let held = if self.release_on == ReleaseOn::Poll { cursor.release() } else { Ok(()) };
             held.and_then(|()| cursor.check()).map_err(|error| PollError::Lease { partition, error })?;
             if !place.paused {
-                found |= cursor.is_ready().map_err(|error| PollError::read(partition, error))?;
+                found |= match cursor.is_ready() {
+                    // As in a poll.
+                    Err(ReadError::Lease(LeaseError::Fenced)) if cursor.can_be_ended() => false,
+                    ready => ready.map_err(|error| PollError::read(partition, error))?,
+                };
             }
             if Way::<S>::SEALABLE && found && matches!(cursor.ended(), Ok(Some(_))) {
                 self.seam = true;

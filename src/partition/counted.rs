@@ -76,7 +76,12 @@ impl<L: Lease> Partition<Counted<L>> {
         let Self { number, full, log, onward } = by;
         let first = self.log.lease_id();
         let follows = |log: Option<&Log<_>>| log.map_or(first, Log::lease_id) == last;
-        self.onward.push(log, follows, |log| !log.is_over() && log.expires_at() > now).map_err(|log| Self { number, full, log, onward })
+        self.onward.push(log, follows, |log| !log.is_over() && log.expires_at() > now).map_err(|log| Self {
+            number,
+            full,
+            log,
+            onward,
+        })
     }
 
     /// Its only lease, to be handed out.

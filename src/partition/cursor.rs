@@ -186,14 +186,13 @@ impl<P: RingRef> Pair<P> {
         let known = to.ring().readers().any(|reader| reader.name == group);
         let begin = |name: &Name, at| match Reader::join(to.clone(), name.as_str(), Start::At(at)) {
             // What is gone is told below.
-            Err(JoinError::Seek(SeekError::Reclaimed { .. })) => Reader::join(to.clone(), name.as_str(), Start::Earliest),
+            Err(JoinError::Seek(SeekError::Reclaimed { .. })) => {
+                Reader::join(to.clone(), name.as_str(), Start::Earliest)
+            }
             other => other,
         };
-        let pin = if all && known {
-            Reader::join(to.clone(), group.as_str(), Start::Resume)?
-        } else {
-            begin(&group, end)?
-        };
+        let pin =
+            if all && known { Reader::join(to.clone(), group.as_str(), Start::Resume)? } else { begin(&group, end)? };
         let at = pin.next_offset();
         let read = match begin(&reading, at) {
             Ok(read) => read,
@@ -292,6 +291,11 @@ impl<H: Hold> Cursor<H> {
     /// The lease that is read at present.
     pub(crate) fn lease_id(&self) -> LeaseId {
         each!(self, pair => pair.read.ring().lease().id())
+    }
+
+    /// Whether the log can be ended under a living writer.
+    pub(crate) fn can_be_ended(&self) -> bool {
+        each!(self, pair => pair.read.ring().can_be_ended())
     }
 
     /// The group.

@@ -356,12 +356,11 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
                 AnyRing::Overwrite(ring) => self.end_log(topic, number, &ring)?.map(AnyRing::Overwrite),
             };
             let Some(next) = next else { continue };
-            let next = Partition::own(next, number, topic.config.full)
-                .map_err(|(lease, error)| {
-                    // The log goes on there: what is in it stays.
-                    lease.map(Lease::detach);
-                    TopicError::Writer { partition: number, error }
-                })?;
+            let next = Partition::own(next, number, topic.config.full).map_err(|(lease, error)| {
+                // The log goes on there: what is in it stays.
+                lease.map(Lease::detach);
+                TopicError::Writer { partition: number, error }
+            })?;
             // A consumer may have found it first, to read.
             if let Err(next) = partition.go_on(last, next, self.shared.clock.now()) {
                 partition.promote(next);
@@ -392,14 +391,11 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
     }
 
     /// Opens the leases in which a partition's log goes on, as far as that is said.
-    fn follow(
-        &self,
-        topic: &Topic<P::Lease>,
-        partition: &Partition<Counted<P::Lease>>,
-    ) -> Result<(), TopicError> {
+    fn follow(&self, topic: &Topic<P::Lease>, partition: &Partition<Counted<P::Lease>>) -> Result<(), TopicError> {
         let number = partition.number();
         for _ in 0..EXTENTS {
-            let seal = partition.seal().map_err(|damage| TopicError::Attach { partition: number, error: damage.into() })?;
+            let seal =
+                partition.seal().map_err(|damage| TopicError::Attach { partition: number, error: damage.into() })?;
             let Some(seal) = seal else { return Ok(()) };
             self.open_extent(topic, partition, seal.successor)?;
         }
@@ -601,24 +597,14 @@ impl<P: Pool, C: Clock> Topics for TopicManager<P, C> {
         Ok(handle.0.view())
     }
 
-    fn extent(
-        &self,
-        handle: &Self::Handle,
-        partition: u32,
-        lease: LeaseId,
-    ) -> Result<Extent<Self::Hold>, TopicError> {
+    fn extent(&self, handle: &Self::Handle, partition: u32, lease: LeaseId) -> Result<Extent<Self::Hold>, TopicError> {
         let Some(log) = handle.0.view().partition(partition) else {
             return Err(TopicError::Partitions { wanted: partition, max: handle.0.view().partition_count() });
         };
         self.open_extent(&handle.0, log, lease)
     }
 
-    fn reopen(
-        &self,
-        handle: &Self::Handle,
-        partition: u32,
-        lease: LeaseId,
-    ) -> Result<Extent<Self::Hold>, TopicError> {
+    fn reopen(&self, handle: &Self::Handle, partition: u32, lease: LeaseId) -> Result<Extent<Self::Hold>, TopicError> {
         Ok(self.open_to_read(handle.0.config(), partition, lease)?.as_extent())
     }
 

@@ -58,23 +58,13 @@ pub trait Topics: sealed::Sealed {
     /// # Errors
     /// [`TopicError::Lease`] if it cannot be: with [`LeaseError::Unsupported`](crate::LeaseError::Unsupported), where topics have
     /// no pool to join leases of. [`TopicError::Attach`] or [`TopicError::WrongPartition`] if it is not the partition's.
-    fn extent(
-        &self,
-        handle: &Self::Handle,
-        partition: u32,
-        lease: LeaseId,
-    ) -> Result<Extent<Self::Hold>, TopicError>;
+    fn extent(&self, handle: &Self::Handle, partition: u32, lease: LeaseId) -> Result<Extent<Self::Hold>, TopicError>;
 
     /// The same of a lease that is open here already, by its holder: to be read beside that one.
     ///
     /// # Errors
     /// As [`extent`](Self::extent).
-    fn reopen(
-        &self,
-        handle: &Self::Handle,
-        partition: u32,
-        lease: LeaseId,
-    ) -> Result<Extent<Self::Hold>, TopicError>;
+    fn reopen(&self, handle: &Self::Handle, partition: u32, lease: LeaseId) -> Result<Extent<Self::Hold>, TopicError>;
 
     /// The time, by the clock of the topics.
     fn now(&self) -> Ticks;
