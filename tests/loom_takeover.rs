@@ -26,7 +26,7 @@ mod image;
 use checker::explore;
 use fabric_mq::lease::{Cooperative, Lease};
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, SharedWriter, Start, Writer};
-use fabric_mq::{Epoch, LeaseId, LoomMemory, ReadError, SealError, Ticks, WriteError};
+use fabric_mq::{AttachError, Epoch, LeaseId, LoomMemory, ReadError, SealError, Ticks, WriteError};
 use image::Shape;
 use loom::thread;
 use std::ptr::NonNull;
@@ -36,6 +36,7 @@ use std::sync::Arc;
 struct LoomLease {
     memory: Arc<LoomMemory>,
     id: u128,
+    epoch: u32,
 }
 
 // SAFETY: under the checker a lease's base is the address of a `LoomMemory`, here one that the lease holds. All who have it
@@ -54,7 +55,7 @@ unsafe impl Lease for LoomLease {
         LeaseId::new(self.id)
     }
     fn epoch(&self) -> Epoch {
-        Epoch::new(1)
+        Epoch::new(self.epoch)
     }
 }
 
@@ -81,7 +82,12 @@ fn blank() -> Arc<LoomMemory> {
 }
 
 fn ring<K: Keep>(memory: &Arc<LoomMemory>) -> LoomRing<K> {
-    Arc::new(Ring::attach(LoomLease { memory: Arc::clone(memory), id: 1 }).expect("an image of a ring"))
+    ring_under(memory, 1)
+}
+
+/// The same for somebody who goes by another epoch.
+fn ring_under<K: Keep>(memory: &Arc<LoomMemory>, epoch: u32) -> LoomRing<K> {
+    Arc::new(Ring::attach(LoomLease { memory: Arc::clone(memory), id: 1, epoch }).expect("an image of a ring"))
 }
 
 fn payload(key: u64) -> [u8; 8] {
@@ -90,13 +96,18 @@ fn payload(key: u64) -> [u8; 8] {
 
 /// Ends the log, to go on in a lease of this number; answers whether this did it.
 fn take_over<K: Keep>(ring: &LoomRing<K>, number: u128) -> bool {
-    let lease = LoomLease { memory: blank(), id: number };
+    go_on(ring, number).is_some()
+}
+
+/// The same; answers the ring in which it goes on, if this did it.
+fn go_on<K: Keep>(ring: &LoomRing<K>, number: u128) -> Option<LoomRing<K>> {
+    let lease = LoomLease { memory: blank(), id: number, epoch: ring.lease().epoch().value() };
     match ring.take_over(lease, NEXT, Ticks::ZERO) {
         Ok(next) => {
             assert_eq!(next.head(), ring.tail());
-            true
+            Some(Arc::new(next))
         }
-        Err(SealError::Sealed { .. } | SealError::Busy) => false,
+        Err(SealError::Sealed { .. } | SealError::Busy) => None,
         Err(error) => panic!("{error}"),
     }
 }
@@ -244,5 +255,92 @@ fn of_two_sealers_one_wins() {
         assert_eq!((mine, theirs), (seal.successor.value() == 7, seal.successor.value() == 8));
         assert_eq!(seal.tail.value(), 0);
         seal.successor.value().to_string()
+    });
+}
+
+/// Somebody takes the writer's place while the log is ended under it, which may be at any of its steps: it finds the end, or is
+/// before it. The successor's writer begins where that was, so that no offset has two records.
+fn claimed_and_ended<K: Keep>(name: &str, epoch: u32, scenes: &[&str]) {
+    explore(name, 4, scenes, move || {
+        let memory = memory::<K>();
+        let sealer = ring_under::<K>(&memory, epoch);
+        let mut reader = Reader::join(Arc::clone(&sealer), "r", Start::Earliest).expect("a place");
+        let claiming = thread::spawn(move || {
+            let old: LoomRing<K> = match Ring::attach(LoomLease { memory, id: 1, epoch: 1 }) {
+                Ok(ring) => Arc::new(ring),
+                Err(AttachError::Fenced { .. }) => return "fenced".to_owned(),
+                Err(error) => panic!("{error}"),
+            };
+            match Writer::claim(old) {
+                Ok(mut writer) => {
+                    let known = write(&mut writer, 2);
+                    // It may go on for any time.
+                    assert!(known == 2 || writer.write(&payload(9)) == Err(WriteError::Sealed));
+                    format!("{known} written")
+                }
+                Err(WriteError::Sealed) => "sealed".to_owned(),
+                Err(error) => panic!("{error}"),
+            }
+        });
+        let next = go_on(&sealer, 7).expect("nobody else does");
+        let mut writer = Writer::claim(Arc::clone(&next)).expect("its place");
+        let first = writer.write(&payload(100)).expect("room").value();
+        let outcome = claiming.join().unwrap();
+        let known = outcome.strip_suffix(" written").map_or(0, |known| known.parse().unwrap());
+        assert_eq!((end(&sealer), first), (known, known), "each offset has one record, and none is missing");
+        assert_eq!(copy(&mut reader), (known, true), "what was answered for, and nothing else");
+        outcome
+    });
+}
+
+#[test]
+fn a_writer_that_comes_while_the_log_is_ended_is_before_the_end_or_refused() {
+    let scenes = ["0 written", "1 written", "2 written", "sealed"];
+    claimed_and_ended::<Retain>("a claim and a sealer", 1, &scenes);
+}
+
+#[test]
+fn a_writer_that_comes_while_a_higher_epoch_ends_the_log_is_before_the_end_or_refused() {
+    let scenes = ["0 written", "1 written", "2 written", "sealed", "fenced"];
+    claimed_and_ended::<Retain>("a claim and a sealer of a higher epoch", 2, &scenes);
+}
+
+#[test]
+fn a_writer_that_comes_while_an_overwriting_log_is_ended_is_before_the_end_or_refused() {
+    let scenes = ["0 written", "1 written", "2 written", "sealed"];
+    claimed_and_ended::<Overwrite>("a claim and a sealer; overwriting", 1, &scenes);
+}
+
+#[test]
+fn of_two_that_come_while_the_log_is_ended_one_writes() {
+    explore("two claims and a sealer", 4, &["0", "1"], || {
+        let memory = memory::<Retain>();
+        let sealer = ring::<Retain>(&memory);
+        let claims = [0, 1].map(|who| {
+            let ring = ring::<Retain>(&memory);
+            thread::spawn(move || match Writer::claim(ring) {
+                Ok(mut writer) => {
+                    let told = writer.write(&payload(who)).ok().map(|offset| (offset.value(), who));
+                    // The place stays taken: it was left by somebody who is stopped.
+                    std::mem::forget(writer);
+                    told
+                }
+                Err(WriteError::Sealed | WriteError::Claimed) => None,
+                Err(error) => panic!("{error}"),
+            })
+        });
+        assert!(take_over(&sealer, 7));
+        let told: Vec<_> = claims.into_iter().filter_map(|claim| claim.join().unwrap()).collect();
+        let end = end(&sealer);
+        assert_eq!(end, told.len() as u64, "{told:?}");
+        assert!(told.iter().all(|(offset, _)| *offset == 0), "{told:?}");
+        let mut reader = Reader::join(sealer, "r", Start::Earliest).expect("a place");
+        let mut buffer = [0; 8];
+        if let Some((_, who)) = told.first() {
+            assert!(reader.copy_next(&mut buffer).expect("sound").is_some());
+            assert_eq!(buffer, payload(*who));
+        }
+        assert_eq!(reader.copy_next(&mut buffer), Err(ReadError::Sealed));
+        end.to_string()
     });
 }
