@@ -632,6 +632,62 @@ fn what_cannot_be_done_is_refused_and_ends_nothing() {
     assert_eq!(Ring::<_>::attach(image).unwrap_err(), AttachError::Features { needed: 1 });
 }
 
+// ---- a holder that formats
+
+/// A lease that says so when it was fenced.
+struct Fenced {
+    party: Party,
+    /// Answers until then.
+    left: Cell<usize>,
+}
+
+#[allow(unsafe_code, reason = "memory for tests")]
+// SAFETY: passes on what `Party` promises.
+unsafe impl Lease for Fenced {
+    type Trust = Cooperative;
+    const SEALABLE: bool = true;
+    fn base(&self) -> NonNull<u8> {
+        self.party.base()
+    }
+    fn len(&self) -> usize {
+        self.party.len()
+    }
+    fn epoch(&self) -> Epoch {
+        self.party.epoch()
+    }
+    fn check(&self) -> Result<(), LeaseError> {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        if left == 0 { Err(LeaseError::Fenced) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn who_was_taken_over_does_not_format() {
+    let old = prepared(3);
+    take_over::<Retain>(&old, &memory(CONFIG), 2, 2).unwrap();
+    let before = old.image();
+    // By the epoch of the log, though its lease says nothing; by its lease; and whoever may, does.
+    let refused = ConfigError::Lease(LeaseError::Fenced);
+    assert_eq!(Ring::<_>::format(party(&old, OLD, 1), CONFIG).map(drop), Err(refused));
+    assert_eq!(Ring::<_>::format(party(&old, OLD, 1), RingConfig::new(8, 256)).map(drop), Err(refused));
+    let fenced = |epoch, left| Fenced { party: party(&old, OLD, epoch), left: Cell::new(left) };
+    assert_eq!(Ring::<_>::format(fenced(5, 0), CONFIG).map(drop), Err(refused));
+    assert!(old.image() == before, "nothing was stored");
+    reads_at_most_the_log(&old, 3);
+    assert!(Ring::<_>::format(party(&old, OLD, 2), CONFIG).is_ok());
+    // Fenced before it is done: it leaves no ring.
+    let old = prepared(3);
+    assert_eq!(Ring::<_>::format(fenced_at(&old, 1), CONFIG).map(drop), Err(refused));
+    assert!(Ring::<_>::attach(party(&old, OLD, 9)).is_err(), "it was clearing it: nothing wrong is read");
+    assert!(Ring::<_>::format(fenced_at(&old, 2), CONFIG).is_ok());
+    assert_eq!(Ring::<_>::attach(party(&old, OLD, 9)).unwrap().tail().value(), 0);
+}
+
+fn fenced_at(memory: &Memory, left: usize) -> Fenced {
+    Fenced { party: party(memory, OLD, 1), left: Cell::new(left) }
+}
+
 // ---- places
 
 #[test]

@@ -42,8 +42,16 @@ impl<L: Lease, K: Keep> Ring<L, K> {
     ///
     /// Walks all slots once. Until it is done the lease holds no ring: cut off in the middle, it is formatted again.
     ///
+    /// A lease that has ended, and one in which somebody of a higher epoch has ended the log, is refused before anything is
+    /// stored, and looked at once more before the ring can be found in it. Between these, nothing stops a holder: one that was
+    /// let stand there while somebody else [took over](Self::take_over), and goes on, still clears what the lease holds. Nobody
+    /// reads anything wrong then, and what was written to the successor stays; but readers who had not come to the end of this
+    /// log lose the rest of it (they find no record, or are told that it is damaged). So format only what was just acquired,
+    /// which nobody else knows yet.
+    ///
     /// # Errors
-    /// [`ConfigError`] if the shape is impossible or larger than the lease, or the lease is a reader's.
+    /// [`ConfigError`] if the shape is impossible or larger than the lease, or the lease is a reader's, has ended, or is held
+    /// under a lower epoch than the log in it.
     pub fn format(lease: L, config: RingConfig) -> Result<Self, ConfigError> {
         Self::format_at(lease, config, Ticks::ZERO)
     }
@@ -76,6 +84,11 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         let memory = memory_of(&lease).ok_or(ConfigError::Unaligned)?;
         let view = View::new(memory, geometry, plan).ok_or(ConfigError::Size)?;
         let block = memory.block(SUPERBLOCK_AT).ok_or(ConfigError::Size)?;
+        lease.check().map_err(ConfigError::Lease)?;
+        if L::SEALABLE && Superblock::load(block, TAKEOVER).is_ok() && view.load_epoch(&lease) > lease.epoch() {
+            // Somebody else has taken over what is in it.
+            return Err(ConfigError::Lease(LeaseError::Fenced));
+        }
         let ring = Self { view, registry: Turn::new(), lease, keep: PhantomData };
         let Self { view, lease, .. } = &ring;
         Superblock::clear_magic(block);
@@ -103,6 +116,8 @@ impl<L: Lease, K: Keep> Ring<L, K> {
         superblock.store(block);
         lease.clean(SUPERBLOCK_AT, BLOCK);
         lease.fence();
+        // As late as can be: whoever lost the lease meanwhile leaves no ring.
+        lease.check().map_err(ConfigError::Lease)?;
         Superblock::store_magic(block);
         lease.clean(SUPERBLOCK_AT, MAGIC.len());
         lease.complete().map_err(ConfigError::Lease)?;
