@@ -24,7 +24,7 @@ mod common;
 use common::{Owned, Rng, is_payload, payload, scale, with_seeds};
 use fabric_mq::lease::{Cooperative, Exclusive, Lease, Role, Trust};
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, SharedWriter, Start, Writer};
-use fabric_mq::{AttachError, Epoch, Offset, ReadError, SeekError, WriteError};
+use fabric_mq::{AttachError, Epoch, LeaseError, LeaseId, Offset, ReadError, SealError, SeekError, Ticks, WriteError};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
@@ -193,7 +193,7 @@ unsafe impl<T: Trust> Lease for Shadow<T> {
     fn fence(&self) {
         self.settle();
     }
-    fn complete(&self) -> Result<(), fabric_mq::LeaseError> {
+    fn complete(&self) -> Result<(), LeaseError> {
         self.settle();
         Ok(())
     }
@@ -659,4 +659,155 @@ fn a_dead_readers_place_is_found_and_taken() {
         drop(reader);
         assert_eq!(a.readers().count(), 0);
     });
+}
+
+/// A party of a log that can be ended: its compare-and-swap reaches the memory itself, and nothing else does.
+struct Ending {
+    shadow: Shadow,
+    id: u128,
+}
+
+fn ending(shared: &Rc<Shared>, id: u128, epoch: u32) -> Ending {
+    let mut shadow = Shadow::new(shared);
+    shadow.epoch = epoch;
+    Ending { shadow, id }
+}
+
+#[allow(unsafe_code, reason = "memory for tests")]
+// SAFETY: passes on what `Shadow` promises.
+unsafe impl Lease for Ending {
+    type Trust = Cooperative;
+    const SEALABLE: bool = true;
+    fn base(&self) -> NonNull<u8> {
+        self.shadow.base()
+    }
+    fn len(&self) -> usize {
+        self.shadow.len()
+    }
+    fn id(&self) -> LeaseId {
+        LeaseId::new(self.id)
+    }
+    fn epoch(&self) -> Epoch {
+        self.shadow.epoch()
+    }
+    fn clean(&self, at: usize, len: usize) {
+        self.shadow.clean(at, len);
+    }
+    fn discard(&self, at: usize, len: usize) {
+        self.shadow.discard(at, len);
+    }
+    fn fence(&self) {
+        self.shadow.fence();
+    }
+    fn complete(&self) -> Result<(), LeaseError> {
+        self.shadow.complete()
+    }
+    fn invalidate(&self, at: usize, len: usize) {
+        self.shadow.invalidate(at, len);
+    }
+    fn compare_exchange(&self, at: usize, old: u32, new: u32) -> Option<bool> {
+        self.shadow.compare_exchange(at, old, new)
+    }
+}
+
+/// Writes one way or another; answers how many more were told of.
+fn write_or_end(writer: &mut Writer<&Ring<Ending>>, rng: &mut Rng, next: u64, max: usize) -> u64 {
+    let bytes = |offset| payload(key(offset), size(offset, max));
+    let outcome = match rng.below(3) {
+        0 => writer.write(&bytes(next)).map(|_| 1),
+        1 => {
+            let bytes = bytes(next);
+            let grant = writer.reserve(max);
+            grant.and_then(|mut grant| {
+                grant.bytes()[..bytes.len()].copy_from_slice(&bytes);
+                grant.commit(bytes.len()).map(|_| 1)
+            })
+        }
+        _ => {
+            let mut batch = writer.batch();
+            for offset in next..next + 2 {
+                let _ = batch.write(&bytes(offset));
+            }
+            batch.publish().map(|count| count as u64)
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        assert!([WriteError::Full, WriteError::Sealed].contains(&error), "{error}");
+        0
+    })
+}
+
+/// Reads what there is; answers where that ends, and whether the log does.
+fn read_or_end(reader: &mut Reader<&Ring<Ending>>, max: usize) -> (u64, bool) {
+    let mut buffer = vec![0; max];
+    loop {
+        let offset = reader.next_offset().value();
+        match reader.copy_next(&mut buffer) {
+            Ok(Some(record)) => assert!(is_payload(&buffer[..record.len()], key(offset)), "record {offset}"),
+            Ok(None) => return (offset, false),
+            Err(ReadError::Sealed) => return (offset, true),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A log is ended by a party with other caches than its writer's and its readers', and goes on in other memory. Each state of
+/// the memory is one in which all may have died: whoever comes next completes it.
+#[test]
+fn an_ended_log_needs_no_coherent_memory() {
+    let mut found = [0; 2];
+    with_seeds("ended", 0x5ea1_0000, 200 * scale(), |seed| {
+        let mut rng = Rng::new(seed);
+        let config = RingConfig::new(4 << rng.below(3), 128).with_readers(2).with_takeover();
+        let (max, bytes) = (config.bytes as usize / 4, config.lease_bytes().unwrap());
+        let (old, new) = (Shared::new(bytes, seed), Shared::new(bytes, seed ^ 1));
+        drop(Ring::<_>::format(ending(&old, 1, 1), config).unwrap());
+        let [here, there, sealer]: [Ring<_>; 3] = [1, 2, 2].map(|epoch| Ring::attach(ending(&old, 1, epoch)).unwrap());
+        let mut writer = Writer::claim(&here).unwrap();
+        let mut reader = Reader::join(&there, "reader", Start::Earliest).unwrap();
+        let mut told = 0;
+        for _ in 0..rng.below(30) {
+            told += write_or_end(&mut writer, &mut rng, told, max);
+            if rng.one_in(2) {
+                assert_eq!(read_or_end(&mut reader, max), (told, false));
+            }
+        }
+        old.often.set(2);
+        let next = sealer.take_over(ending(&new, 77, 2), config, Ticks::ZERO).unwrap();
+        for _ in 0..4 {
+            assert_eq!(write_or_end(&mut writer, &mut rng, told, max), 0, "behind the end");
+        }
+        // Its place is there for the reader, before it comes.
+        let elsewhere: Ring<_> = Ring::attach(ending(&new, 77, 2)).unwrap();
+        let places: Vec<_> = elsewhere.readers().map(|reader| (reader.progress.value(), reader.active)).collect();
+        assert_eq!(places, [(told, false)]);
+        drop(writer);
+        old.often.set(0);
+        for picture in old.pictures.take() {
+            let died = Shared::new(bytes, seed ^ 2);
+            died.bytes.borrow_mut().copy_from_slice(&picture);
+            let ring: Ring<_> = Ring::attach(ending(&died, 1, 3)).unwrap();
+            let sealed = ring.seal().unwrap().is_some();
+            found[usize::from(sealed)] += 1;
+            // Nothing that was told of is missing, and nothing else is there.
+            let mut reader = Reader::join(&ring, "checker", Start::Earliest).unwrap();
+            assert_eq!(read_or_end(&mut reader, max), (told, sealed));
+            let after = Shared::new(bytes, seed ^ 3);
+            match ring.take_over(ending(&after, 99, 3), config, Ticks::ZERO) {
+                Ok(next) => assert!(!sealed && next.tail().value() == told),
+                Err(SealError::Sealed { successor }) => assert!(sealed && successor.value() == 77),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(read_or_end(&mut reader, max), (told, true));
+        let seal = there.seal().unwrap().unwrap();
+        assert_eq!((seal.tail.value(), seal.successor, seal.epoch), (told, LeaseId::new(77), Epoch::new(2)));
+        let mut reader = reader.cross(&elsewhere).unwrap();
+        let mut writer = Writer::claim(&next).unwrap();
+        let more = write_or_end(&mut writer, &mut rng, told, max);
+        assert!(more > 0);
+        assert_eq!(read_or_end(&mut reader, max), (told + more, false));
+    });
+    println!("{} states before the seal, {} behind it", found[0], found[1]);
+    assert!(found.iter().all(|states| *states > 100), "{found:?}");
 }

@@ -7,7 +7,6 @@
 use super::layout::seal::{CLOSED, CONTROL, EPOCH, OPEN, WORDS};
 use super::superblock::feed;
 use crate::platform::atomic::Ordering;
-use crate::platform::claim;
 use crate::platform::memory::Block;
 use crate::types::{Epoch, LeaseId};
 
@@ -103,8 +102,9 @@ impl Record {
         }))
     }
 
-    /// Writes it, if nobody else does at the same time. `stored` is called behind each exchange.
-    pub(crate) fn write(self, block: Block, mut stored: impl FnMut()) -> Attempt {
+    /// Writes it, if nobody else does at the same time. `exchange` moves a word of the block by compare-and-swap, and answers whether
+    /// it did.
+    pub(crate) fn write(self, block: Block, mut exchange: impl FnMut(usize, u32, u32) -> bool) -> Attempt {
         let control = block.word(CONTROL);
         let found = control.load(Ordering::Acquire);
         let (state, last) = unpack(found);
@@ -117,25 +117,22 @@ impl Record {
         let Some(number) = last.checked_add(1) else { return Attempt::Exhausted };
         let open = pack(OPEN, number);
         // From here on no earlier attempt closes.
-        if !claim(control, found, open) {
+        if !exchange(CONTROL, found, open) {
             return Attempt::Overtaken;
         }
-        stored();
         for (index, half) in self.halves().into_iter().enumerate() {
-            let word = block.word(EPOCH.wrapping_add(index));
-            let before = word.load(Ordering::Acquire);
+            let word = EPOCH.wrapping_add(index);
+            let before = block.word(word).load(Ordering::Acquire);
             let (_, by) = unpack(before);
             // What a later attempt has written stays.
-            if by >= number || !claim(word, before, pack(half, number)) {
+            if by >= number || !exchange(word, before, pack(half, number)) {
                 return Attempt::Overtaken;
             }
-            stored();
         }
         // SYNC(seal): whoever sees it closed sees its words.
-        if !claim(control, open, pack(CLOSED, number)) {
+        if !exchange(CONTROL, open, pack(CLOSED, number)) {
             return Attempt::Overtaken;
         }
-        stored();
         Attempt::Won
     }
 }

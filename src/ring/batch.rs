@@ -139,7 +139,7 @@ impl<'w, P: RingRef> Batch<'w, P> {
         if len != 0 {
             ring.lease.fence();
             if <P::Lease as Lease>::SEALABLE && ring.view.takeover() {
-                ring.view.commit_or_end(self.first, None)?;
+                ring.view.commit_or_end(&ring.lease, self.first, None)?;
             } else {
                 core.slot(self.first).commit(low(self.first));
             }

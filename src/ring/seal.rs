@@ -13,7 +13,7 @@
 
 use super::join::{name_of, put_name, widen};
 use super::recover::low;
-use super::{Keep, Reader, Ring, RingConfig, RingRef, Start, View};
+use super::{Keep, Reader, Ring, RingConfig, RingRef, Start, View, WORD};
 use crate::error::{Check, Corrupt, JoinError, ReadError, SealError, WriteError};
 use crate::lease::layout::{BOUNDS_AT, END, NEEDED, SUPERBLOCK_AT, TAKEOVER, bounds, reader};
 use crate::lease::seal::{Attempt, Record};
@@ -21,7 +21,7 @@ use crate::lease::{Lease, Role};
 use crate::name::Name;
 use crate::platform::atomic::Ordering;
 use crate::platform::memory::{BLOCK, Block, Entry, SLOT};
-use crate::platform::{claim, relax};
+use crate::platform::relax;
 use crate::types::{Epoch, LeaseId, Offset, Ticks};
 
 /// Commits of a writer that is not fenced that the sealer runs after.
@@ -63,12 +63,26 @@ impl View {
     }
 
     /// Commits the record of an offset, whose slot the entry goes to if it is not there already; unless the log was ended.
-    pub(super) fn commit_or_end(&self, offset: u64, entry: Option<Entry>) -> Result<(), WriteError> {
-        let slot = self.slot(offset);
+    pub(super) fn commit_or_end<L: Lease>(
+        &self,
+        lease: &L,
+        offset: u64,
+        entry: Option<Entry>,
+    ) -> Result<(), WriteError> {
         if let Some(entry) = entry {
-            slot.fill(entry);
+            self.slot(offset).fill(entry);
+            lease.clean(self.slot_at(offset).wrapping_add(WORD), SLOT - WORD);
+            lease.fence();
         }
-        if slot.exchange(self.stale(offset), low(offset)) { Ok(()) } else { Err(self.refusal(offset)) }
+        if self.exchange(lease, offset, self.stale(offset), low(offset)) { Ok(()) } else { Err(self.refusal(offset)) }
+    }
+
+    /// Moves the stamp of an offset's slot from `from` to `to`, or leaves it and answers `false`.
+    #[inline]
+    fn exchange<L: Lease>(&self, lease: &L, offset: u64, from: u32, to: u32) -> bool {
+        // SYNC(commit)
+        let moved = lease.compare_exchange(self.slot_at(offset), from, to);
+        moved.unwrap_or_else(|| self.slot(offset).exchange(from, to))
     }
 
     #[cold]
@@ -206,7 +220,8 @@ impl<L: Lease, K: Keep> Ring<L, K> {
             self.raise_epoch(epoch)?;
             let block = self.view.control.fixed::<{ SUPERBLOCK_AT / BLOCK }>();
             self.lease.invalidate(SUPERBLOCK_AT, BLOCK);
-            match record.write(block, || self.lease.clean(SUPERBLOCK_AT, BLOCK)) {
+            let exchange = |word, old, new| self.view.claim(&self.lease, block, word, old, new);
+            match record.write(block, exchange) {
                 Attempt::Won => return Ok(next),
                 Attempt::Closed => break,
                 Attempt::Overtaken => relax(attempt.wrapping_mul(16)),
@@ -235,8 +250,7 @@ impl<L: Lease, K: Keep> Ring<L, K> {
             if found == to.value() {
                 return Ok(());
             }
-            if claim(word, found, to.value()) {
-                self.lease.clean(BOUNDS_AT, BLOCK);
+            if self.view.claim(&self.lease, block, bounds::EPOCH, found, to.value()) {
                 return Ok(());
             }
         }
@@ -255,9 +269,9 @@ impl<L: Lease, K: Keep> Ring<L, K> {
             }
             if stamp == self.view.stale(tail) {
                 odd = None;
-                // SYNC(commit)
-                if slot.exchange(stamp, View::end_of(tail)) {
-                    self.lease.clean(self.view.slot_at(tail), SLOT);
+                if self.view.exchange(&self.lease, tail, stamp, View::end_of(tail)) {
+                    self.lease.clean(self.view.slot_at(tail), WORD);
+                    self.lease.fence();
                 }
             } else if stamp != low(tail) {
                 // Damage; or an overwriting writer has come around since.
@@ -284,6 +298,8 @@ impl<L: Lease, K: Keep> Ring<L, K> {
             place.word(reader::STATE).store(reader::PARKED, Ordering::Release);
             next.lease.clean(next.view.control.distance(place), BLOCK);
         }
+        // Whoever finds the seal finds them.
+        next.lease.complete()?;
         Ok(())
     }
 }

@@ -173,7 +173,7 @@ impl<P: RingRef> SharedWriter<P> {
     /// Commits where the log may be ended before it: a record counts once all those before it do.
     fn commit_in_turn(&self, lease: &P::Lease, half: u32, entry: Entry) -> Result<Offset, WriteError> {
         let offset = self.whole(half);
-        self.view.commit_or_end(offset, Some(entry))?;
+        self.view.commit_or_end(lease, offset, Some(entry))?;
         lease.clean(self.view.slot_at(offset), SLOT);
         let mut at = self.run.load(Ordering::Acquire);
         let mut step = 0;

@@ -443,7 +443,7 @@ impl Core {
     ) -> Result<Offset, WriteError> {
         let offset = self.next;
         if L::SEALABLE && ring.view.takeover() {
-            ring.view.commit_or_end(offset, Some(Entry::new(low(offset), spot.len, spot.start, tag)))?;
+            ring.view.commit_or_end(&ring.lease, offset, Some(Entry::new(low(offset), spot.len, spot.start, tag)))?;
             self.take(spot, tag);
             ring.lease.clean(ring.view.slot_at(offset), SLOT);
             return Ok(Offset::new(offset));
@@ -466,7 +466,7 @@ impl Core {
     ) -> Result<Offset, WriteError> {
         let offset = self.next;
         if L::SEALABLE && ring.view.takeover() {
-            ring.view.commit_or_end(offset, Some(Entry::new(low(offset), len as u32, self.position, tag)))?;
+            ring.view.commit_or_end(&ring.lease, offset, Some(Entry::new(low(offset), len as u32, self.position, tag)))?;
             self.follow(place, tag, len);
             ring.lease.clean(ring.view.slot_at(offset), SLOT);
             return Ok(Offset::new(offset));
