@@ -180,7 +180,7 @@ unsafe impl<T: Trust> Lease for Shadow<T> {
         self.shared.gone.borrow().contains(&token)
     }
     fn clean(&self, at: usize, len: usize) {
-        assert!(at + len <= self.len(), "cleaned outside the lease");
+        assert!(at + len <= self.len(), "cleaned outside the lease {at} {len} of {}", self.len());
         self.pending.borrow_mut().extend(words(at, len));
         self.weather();
     }

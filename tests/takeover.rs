@@ -723,6 +723,43 @@ fn a_full_ring_can_be_ended() {
 }
 
 #[test]
+fn a_refused_writer_stays_inside_the_ring() {
+    fn refused(again: impl Fn(&mut Writer<&Ring<Party>>) -> Result<Offset, WriteError>) {
+        // Longer than the ring is: what is written behind that shows.
+        let end = CONFIG.lease_bytes().unwrap();
+        let old = Arc::new(Owned::new(end + 128));
+        let ring: Ring<_> = Ring::format(party(&old, OLD, 1), CONFIG).unwrap();
+        let mut writer = Writer::claim(&ring).unwrap();
+        let mut reader = Reader::join(&ring, "r", Start::Earliest).unwrap();
+        // Up to 16 bytes before the ring's end, so that a record of 24 goes to its start.
+        for offset in 0..10 {
+            writer.write(&payload(offset, 24)).unwrap();
+            assert_eq!(read(&mut reader).0, [offset]);
+            reader.release();
+        }
+        take_over::<Retain>(&old, &memory(CONFIG), 7, 2).unwrap();
+        for _ in 0..3 {
+            assert_eq!(again(&mut writer), Err(WriteError::Sealed));
+            assert_eq!(writer.write(&[0xff; 24]), Err(WriteError::Sealed));
+        }
+        assert!(old.image()[end..].iter().all(|byte| *byte == 0), "nothing is written behind the ring");
+    }
+    refused(|writer| writer.write(&[0xff; 24]));
+    refused(|writer| writer.write_parts(0, &[&[0xff; 8], &[0xff; 16]]));
+    refused(|writer| {
+        let mut grant = writer.reserve(24)?;
+        grant.bytes().fill(0xff);
+        grant.commit(24)
+    });
+    refused(|writer| {
+        let mut batch = writer.batch();
+        let offset = batch.write(&[0xff; 24])?;
+        batch.write(&[0xff; 24])?;
+        batch.publish().map(|_| offset)
+    });
+}
+
+#[test]
 fn readers_have_their_places_in_the_successor() {
     let (old, new) = (memory(CONFIG), memory(CONFIG));
     let ring: Ring<_> = Ring::format(party(&old, OLD, 1), CONFIG).unwrap();

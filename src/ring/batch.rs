@@ -186,6 +186,8 @@ fn add<L: Lease, K: Keep>(
         if L::SEALABLE && ring.view.takeover() {
             // Its commit word may become the log's end at any time, and is only ever exchanged.
             slot.fill(entry);
+            ring.lease.clean(ring.view.slot_at(offset).wrapping_add(WORD), SLOT - WORD);
+            return Offset::new(offset);
         } else {
             slot.store_as(entry, slots.stale(low(offset)));
         }
