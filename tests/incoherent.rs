@@ -725,9 +725,8 @@ fn write_or_end(writer: &mut Writer<&Ring<Ending>>, rng: &mut Rng, next: u64, ma
         }
         _ => {
             let mut batch = writer.batch();
-            for offset in next..next + 2 {
-                let _ = batch.write(&bytes(offset));
-            }
+            // Up to the first that there is no room for.
+            let _ = (next..next + 2).try_for_each(|offset| batch.write(&bytes(offset)).map(drop));
             batch.publish().map(|count| count as u64)
         }
     };
