@@ -19,6 +19,15 @@
 //! slow loses records. The consumer counts them exactly, and says so ([`PollError::Lagging`]) before it hands out what
 //! comes behind the gap.
 //!
+//! # Where a log goes on elsewhere
+//! A partition that was taken over from its writer (see [`topic`](crate::topic)) goes on in another lease. A consumer that has read
+//! all of one goes on in the next by itself, at the next offset; a poll ends at the seam, the next one is behind it. What was
+//! handed out before and is not released stays held in the lease before, so that it comes again if nobody commits it. That can be
+//! one lease: behind two seams with nothing released the consumer is told [`PollError::Unreleased`] until it commits.
+//! Offsets, commits and [`lag`](Consumer::lag) count across the seam, and seeking goes to whatever lease has the place, as long as
+//! that is there. A group that came to an old lease only after it was sealed has no place in the next one; if records there were
+//! given up before it came, it is told how many ([`PollError::Lagging`]).
+//!
 //! ```
 //! # #[cfg(feature = "std")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -48,7 +48,7 @@
 //!
 //! The one place that several parties write: not in a block of the writer's or of a reader's, since a party whose caches are
 //! not those of the others would write the rest of such a block back with it, old as it knows it. Here the rest is the same for
-//! ever (but for the seal, which is only there where all parties' caches are one). And a writer whose readers never sleep has the line to read, and nobody takes it away.
+//! ever (but for the seal, which is only there where all parties' caches are one, or words are exchanged in the memory itself). And a writer whose readers never sleep has the line to read, and nobody takes it away.
 //! ## Seal (offset 72, in the superblock's block): written once, in a ring whose `needed` has 1
 //! ```text
 //!   72         76         84         92              124        128

@@ -162,7 +162,8 @@ pub unsafe trait Lease {
 
     /// Whether a log in such a lease can be ended under a living writer, for a successor in another lease
     /// ([`Ring::take_over`](crate::ring::Ring::take_over)): compare-and-swap on its words holds between all parties that
-    /// reach them. Where it is `false`, nothing of that is compiled in.
+    /// reach them, by the processor's instruction or by [`compare_exchange`](Self::compare_exchange), and no word that one of them
+    /// did not store is ever undone by it. Where it is `false`, nothing of that is compiled in.
     const SEALABLE: bool = false;
 
     /// Where the bytes are.

@@ -2,6 +2,8 @@
 //!
 //! Many producers may append at the same time; each group of consumers reads at its own pace. Nothing here allocates
 //! once a partition exists.
+//!
+//! A partition that was taken over lies in several leases, one behind the other: [`Extent`]s. Offsets go on across the seam.
 
 /// Runs an expression on the ring, whatever kind it is.
 macro_rules! on {

@@ -3,6 +3,23 @@
 //! Two tiers with the same use. `TopicManager` (feature `alloc`) makes and deletes topics at any time, from any thread.
 //! Without an allocator, [`StaticRings`] is a table that topics are declared in, and [`StaticTopics`] works on it.
 //! Producers and consumers take either: what they need is the trait [`Topics`].
+//!
+//! # Who writes, and who comes next
+//! One process holds the leases of a topic and writes; others may join them and read. When the writer's death is proven, one of
+//! these takes its place (`TopicManager::promote`). A writer that is only stopped, or cut off, cannot be told from a slow one:
+//! its topic is *taken over* (`TopicManager::take_over`), if it was made [`with_takeover`](TopicConfig::with_takeover). Each
+//! partition's log is sealed behind its last committed record, and goes on in another lease at the next offset. Nothing that was
+//! answered for is lost, and no offset has two records.
+//!
+//! A topic follows: it opens the next lease where a seal names it. A consumer that has read to the end of one goes on in the
+//! next; groups have their places there, and hold nothing back but what they have not released. The old writer's producers are told
+//! `SendError::TakenOver`, its consumers read on like all others. A topic is joined by the oldest leases that are still there: whoever
+//! joins it by a later one passes over what its groups have not read in those before.
+//!
+//! [`StaticTopics`] cannot follow, as they have no pool to open leases from: their consumers read to the seal and are told
+//! `PollError::Sealed`, and the table is made anew over the leases that the seals name. Nor do topics of dead
+//! letters: they cannot be made with takeover; and a `DlqRouter` on a topic that was taken over is told the same, and goes on
+//! once that topic was joined by its new leases.
 
 mod config;
 mod error;
