@@ -14,6 +14,8 @@
 )]
 
 mod common;
+#[path = "common/process.rs"]
+mod process;
 
 use common::{Rng, scale};
 use fabric_mq::clock::{MachineClock, ManualClock};
@@ -26,43 +28,17 @@ use fabric_mq::producer::{Producer, SendError};
 use fabric_mq::ring::{Reader, Ring, Start};
 use fabric_mq::topic::{StaticRings, StaticTopics, TopicConfig, TopicError, TopicManager};
 use fabric_mq::{LeaseError, LeaseId, Offset, SealError, Ticks};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use std::fs;
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use process::{Actor, Place, given_place, hear, pool, role, say, setting, wait_for_word};
+use rustix::process::{Signal, getpid, kill_process};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const HOUR: Ticks = Ticks::from_millis(3_600_000);
 const TOPIC: &str = "events";
 
-/// A directory of the machine's memory that goes with this value.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(test: &str) -> Self {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
-        let path = parent.join(format!("fabric-mq-topics-{}-{test}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    fn pool(&self) -> SharedPool<MachineClock> {
-        SharedPool::open(&self.0, MachineClock::new()).unwrap()
-    }
-
-    /// The topics of one party: a process of its own, as far as leases go.
-    fn topics(&self) -> Topics {
-        TopicManager::with_pool(self.pool(), MachineClock::new())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// The topics of one party: a process of its own, as far as leases go.
+fn party(place: &Place) -> Topics {
+    TopicManager::with_pool(place.pool(), MachineClock::new())
 }
 
 type Topics = TopicManager<SharedPool<MachineClock>, MachineClock>;
@@ -122,7 +98,7 @@ fn all(numbers: std::ops::Range<u64>) -> Vec<u64> {
 
 /// Two parties: one made the topic, the other one reads it.
 fn pair(place: &Place, config: TopicConfig) -> (Topics, Topics, LeaseId) {
-    let (first, second) = (place.topics(), place.topics());
+    let (first, second) = (party(place), party(place));
     let lease = first.create(TOPIC, config).unwrap().partitions()[0].lease_id();
     second.join(TOPIC, config, &[lease]).unwrap();
     (first, second, lease)
@@ -136,9 +112,9 @@ fn every_record_is_read_once_and_in_order_over_many_seams() {
         for (release_on, max) in [(ReleaseOn::Poll, 1), (ReleaseOn::Poll, 100), (ReleaseOn::Commit, 3)] {
             let place = Place::new(&format!("seams-{full:?}-{release_on:?}-{max}"));
             let config = config().with_full(full);
-            let first = place.topics();
+            let first = party(&place);
             let lease = first.create(TOPIC, config).unwrap().partitions()[0].lease_id();
-            let onlooker = place.topics();
+            let onlooker = party(&place);
             onlooker.join(TOPIC, config, &[lease]).unwrap();
             let mut store = MemOffsetStore::new();
             let mut watching = reader("watching", release_on);
@@ -152,7 +128,7 @@ fn every_record_is_read_once_and_in_order_over_many_seams() {
                     watching.commit(&onlooker, &mut store).unwrap();
                 }
                 // Each party comes to know the topic by its first lease.
-                let other = place.topics();
+                let other = party(&place);
                 other.join(TOPIC, config, &[lease]).unwrap();
                 other.take_over(TOPIC, HOUR).unwrap();
                 assert_eq!(other.open(TOPIC).unwrap().partitions()[0].tail().value(), next);
@@ -229,7 +205,7 @@ fn the_old_writer_is_told_and_its_consumers_read_on() {
     assert_eq!(drain(&mut fresh, &old, 10), all(9..12));
     assert_eq!(drain(&mut reader("there", ReleaseOn::Poll), &new, 10), all(0..12));
     // Who only reads is told what it was told before.
-    let third = place.topics();
+    let third = party(&place);
     third.join(TOPIC, config(), &[new.open(TOPIC).unwrap().partitions()[0].lease_id()]).unwrap();
     let mut reading = reader("third", ReleaseOn::Poll);
     assert_eq!(drain(&mut reading, &third, 10), all(0..12));
@@ -267,7 +243,7 @@ fn what_is_not_committed_in_the_old_lease_comes_again() {
     assert_eq!(consumer.lag(&new).unwrap(), 0);
     // Parked in both leases: whoever comes in its name begins behind the last commit.
     drop(consumer);
-    let third = place.topics();
+    let third = party(&place);
     third.join(TOPIC, config(), &[lease]).unwrap();
     for topics in [&third, &new] {
         let consumer = reader("g", ReleaseOn::Commit);
@@ -299,7 +275,7 @@ fn a_group_holds_the_new_lease_while_it_reads_the_old_one_and_two_old_ones_are_o
     let refused = Producer::new(TOPIC).send(&b, b"x");
     assert_eq!(refused, Err(SendError::Full { partition: 0 }), "kept for the group, which has not come here");
     assert_eq!(drain(&mut consumer, &b, 100), all(2..20));
-    let c = place.topics();
+    let c = party(&place);
     c.join(TOPIC, config(), &[lease]).unwrap();
     c.take_over(TOPIC, HOUR).unwrap();
     send(&c, 20..22);
@@ -326,7 +302,7 @@ fn places_are_found_in_whatever_lease_they_are() {
     (0..5).for_each(|number| send_at(&a, number));
     b.take_over(TOPIC, HOUR).unwrap();
     (5..9).for_each(|number| send_at(&b, number));
-    let c = place.topics();
+    let c = party(&place);
     c.join(TOPIC, config(), &[lease]).unwrap();
     c.take_over(TOPIC, HOUR).unwrap();
     (9..12).for_each(|number| send_at(&c, number));
@@ -394,7 +370,7 @@ fn what_is_gone_between_is_told() {
     send(&old, 0..5);
     new.take_over(TOPIC, HOUR).unwrap();
     // A group that came to the old lease behind the takeover: nothing is held for it in the new one.
-    let third = place.topics();
+    let third = party(&place);
     third.join(TOPIC, config(), &[lease]).unwrap();
     let mut late = reader("late", ReleaseOn::Poll);
     assert_eq!(late.poll(&third, 3).unwrap().len(), 3);
@@ -528,7 +504,7 @@ fn static_topics_say_that_the_log_goes_on_elsewhere() {
     let lease = topics.open(TOPIC).unwrap().partitions()[0].lease_id();
     let mut producer = Producer::new(TOPIC);
     producer.send(&topics, &payload(0)).unwrap();
-    let other = place.topics();
+    let other = party(&place);
     other.join(TOPIC, config(), &[lease]).unwrap();
     other.take_over(TOPIC, HOUR).unwrap();
     assert_eq!(producer.send(&topics, b"late"), Err(SendError::TakenOver { partition: 0 }));
@@ -567,7 +543,7 @@ fn a_topic_that_is_detached_from_is_there_for_the_next() {
     assert_eq!(first.detach(TOPIC), Ok(vec![lease]));
     assert_eq!((first.detach(TOPIC), first.names().len()), (Err(TopicError::Unknown), 0));
     // The next one takes it as it is, and the reader was not touched.
-    let third = place.topics();
+    let third = party(&place);
     third.attach(TOPIC, config(), &[lease]).unwrap();
     send(&third, 2..4);
     assert_eq!(drain(&mut reader("g", ReleaseOn::Poll), &second, 10), all(2..4));
@@ -583,12 +559,12 @@ fn a_topic_that_is_detached_from_is_there_for_the_next() {
     send(&second, 5..6);
     let next = second.detach(TOPIC).unwrap()[0];
     assert_ne!(next, lease);
-    let fourth = place.topics();
+    let fourth = party(&place);
     fourth.join(TOPIC, config(), &[lease]).unwrap();
     fourth.promote(TOPIC).unwrap();
     send(&fourth, 6..8);
     assert_eq!(fourth.detach(TOPIC), Ok(vec![next]));
-    let fifth = place.topics();
+    let fifth = party(&place);
     fifth.attach(TOPIC, config(), &[next]).unwrap();
     send(&fifth, 8..9);
     assert_eq!(drain(&mut reader("g", ReleaseOn::Poll), &third, 10), all(4..9));
@@ -596,90 +572,12 @@ fn a_topic_that_is_detached_from_is_there_for_the_next() {
 
 // ---- other processes
 
-/// Another process in a role. Killed with this value.
-struct Actor {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Actor {
-    fn start(place: &Place, role: &str, lease: Option<LeaseId>) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["an_actor_of_another_test", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("FABRIC_MQ_ROLE", role)
-            .env("FABRIC_MQ_PLACE", &place.0)
-            .env("FABRIC_MQ_LEASE", lease.map_or_else(String::new, |lease| lease.value().to_string()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    /// What it says next, if it says more.
-    fn next(&mut self) -> Option<String> {
-        // Who is killed may have begun a line.
-        self.lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| line.split_once("@ ").map(|(_, said)| said.to_owned()))
-    }
-
-    /// A number that it says behind a word.
-    #[track_caller]
-    fn number(&mut self, word: &str) -> u128 {
-        let said = self.next().expect("it says something more");
-        said.strip_prefix(word).unwrap_or_else(|| panic!("{said:?} is not {word}")).trim().parse().unwrap()
-    }
-
-    fn tell(&mut self, word: impl std::fmt::Display) {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{word}").unwrap();
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Stops it, and waits until it is.
-    fn stop(&self) {
-        self.signal(Signal::STOP);
-        let status = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap();
-        assert!(status.is_some_and(|(_, status)| status.stopped()), "it is stopped, not dead");
-    }
-
-    #[track_caller]
-    fn ends_well(mut self) {
-        assert!(self.child.wait().unwrap().success(), "it failed: see above");
-    }
-}
-
-impl Drop for Actor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn setting(key: &str) -> String {
-    std::env::var(format!("FABRIC_MQ_{key}")).unwrap_or_default()
-}
-
-fn say(what: impl std::fmt::Display) {
-    println!("@ {what}");
-}
-
-/// Waits until the one who started this says so.
-fn wait_for_word() {
-    std::io::stdin().read_line(&mut String::new()).unwrap();
-}
-
 #[test]
 #[ignore = "the entry of the processes that the other tests start"]
 fn an_actor_of_another_test() {
-    let topics =
-        TopicManager::with_pool(SharedPool::open(setting("PLACE"), MachineClock::new()).unwrap(), MachineClock::new());
-    match setting("ROLE").as_str() {
+    let Some(role) = role() else { return };
+    let topics = TopicManager::with_pool(pool(&given_place()), MachineClock::new());
+    match role.as_str() {
         "produce" => produce(&topics),
         "go on" => go_on(&topics),
         "consume" => consume(&topics),
@@ -770,13 +668,14 @@ fn a_process_that_was_stopped_is_taken_over_and_a_third_one_reads_all() {
     let (mut before, rounds) = (0, 6 * scale());
     for round in 0..rounds {
         let place = Place::new(&format!("processes-{round}"));
-        let mut stopped = Actor::start(&place, "produce", None);
-        let lease = LeaseId::new(stopped.number("lease"));
-        let mut consumer = Actor::start(&place, "consume", Some(lease));
-        assert_eq!(consumer.next().as_deref(), Some("reads"));
+        let stopped = Actor::start(&place, "produce", &[]);
+        let said = stopped.said();
+        let lease = said.strip_prefix("lease ").unwrap();
+        let consumer = Actor::start(&place, "consume", &[("LEASE", lease)]);
+        consumer.says("reads");
         std::thread::sleep(Duration::from_micros(rng.below(15_000)));
         stopped.stop();
-        let mut next = Actor::start(&place, "go on", Some(lease));
+        let next = Actor::start(&place, "go on", &[("LEASE", lease)]);
         let tail = next.number("tail");
         if round % 2 == 0 {
             stopped.signal(Signal::CONT);
@@ -788,7 +687,6 @@ fn a_process_that_was_stopped_is_taken_over_and_a_third_one_reads_all() {
         stopped.ends_well();
         assert_eq!(consumer.number("read"), end);
         consumer.ends_well();
-        next.tell("that is all");
         next.ends_well();
         before += tail;
     }
@@ -800,9 +698,7 @@ fn a_process_that_was_stopped_is_taken_over_and_a_third_one_reads_all() {
 fn take_over_when_told(topics: &Topics) {
     joined(topics);
     say("ready");
-    let mut word = String::new();
-    std::io::stdin().read_line(&mut word).unwrap();
-    let after = Duration::from_nanos(word.trim().parse().unwrap());
+    let after = Duration::from_nanos(hear().parse().unwrap());
     let together = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let killer = Arc::clone(&together);
     std::thread::spawn(move || {
@@ -811,7 +707,7 @@ fn take_over_when_told(topics: &Topics) {
         while Instant::now() < kill_at {
             std::hint::spin_loop();
         }
-        kill_process(rustix::process::getpid(), Signal::KILL).unwrap();
+        kill_process(getpid(), Signal::KILL).unwrap();
     });
     while !together.load(std::sync::atomic::Ordering::Acquire) {
         std::hint::spin_loop();
@@ -842,9 +738,9 @@ fn a_process_that_takes_over_may_be_killed_at_any_moment() {
     let mut range = 300_000_u64;
     for round in 0..rounds {
         let place = Place::new("killed");
-        let old = place.topics();
+        let old = party(&place);
         let lease = old.create(TOPIC, large()).unwrap().partitions()[0].lease_id();
-        let mut killed = Actor::start(&place, "take over", Some(lease));
+        let mut killed = Actor::start(&place, "take over", &[("LEASE", &lease.value().to_string())]);
         let mut told = std::thread::scope(|scope| {
             let writing = scope.spawn(|| {
                 let mut producer = Producer::new(TOPIC);
@@ -860,17 +756,16 @@ fn a_process_that_takes_over_may_be_killed_at_any_moment() {
                 }
                 number
             });
-            assert_eq!(killed.next().as_deref(), Some("ready"));
-            killed.tell(rng.below(range));
-            killed.child.wait().unwrap();
+            killed.says("ready");
+            killed.tells(rng.below(range));
             writing.join().unwrap()
         });
-        let mut said = 0;
-        while let Some(number) = killed.next() {
-            assert_eq!(number, format!("sent {told}"), "round {round}");
+        let said = killed.dies();
+        for number in &said {
+            assert_eq!(*number, format!("sent {told}"), "round {round}");
             told += 1;
-            said += 1;
         }
+        let said = said.len();
         written += told;
 
         // Whatever it left can be opened, and completed.
@@ -892,7 +787,7 @@ fn a_process_that_takes_over_may_be_killed_at_any_moment() {
         };
         assert!(sealed.is_some() || said == 0);
         range = if sealed.is_some() { range - range / 16 } else { range + range / 16 + 1 };
-        let next = place.topics();
+        let next = party(&place);
         next.join(TOPIC, large(), &[lease]).unwrap();
         match round % 2 {
             // By its death, if it got so far.

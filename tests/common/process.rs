@@ -124,6 +124,18 @@ impl Actor {
         writeln!(self.child.stdin.as_mut().unwrap()).unwrap();
     }
 
+    /// Tells it something: see [`hear`].
+    pub(crate) fn tells(&mut self, what: impl Display) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{what}").unwrap();
+    }
+
+    /// It goes by itself, in whatever way; answers what it still said, whole lines only.
+    #[track_caller]
+    pub(crate) fn dies(mut self) -> Vec<String> {
+        before("it does not end", || self.child.try_wait().unwrap());
+        self.said.iter().collect()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -207,6 +219,13 @@ pub(crate) fn given_place() -> PathBuf {
 /// Says this to whoever started it.
 pub(crate) fn say(what: impl Display) {
     println!("@ {what}");
+}
+
+/// Waits for what it is told.
+pub(crate) fn hear() -> String {
+    let mut word = String::new();
+    std::io::stdin().read_line(&mut word).unwrap();
+    word.trim().to_owned()
 }
 
 /// Waits until whoever started it says so, or tells it nothing more.
