@@ -6,8 +6,9 @@ use crate::error::WriteError;
 use crate::lease::Lease;
 use crate::platform::chain::Chain;
 use crate::platform::later::Later;
-use crate::ring::{Keep, Overwrite, Retain, Ring, SharedWriter};
+use crate::ring::{Keep, Overwrite, Retain, Ring, RingRef, SharedWriter};
 use crate::types::{LeaseId, Ticks};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::marker::PhantomData;
@@ -72,16 +73,28 @@ impl<L: Lease> Partition<Counted<L>> {
 
     /// Goes on in the lease behind `last`, with the writer's place there or without; unless somebody in this process was
     /// faster: then it comes back. Leases between the first and the last whose time is over are given up. Allocates.
-    pub(crate) fn go_on(&self, last: LeaseId, by: Self, now: Ticks) -> Result<(), Self> {
+    pub(crate) fn go_on(&self, last: LeaseId, by: Self, now: Ticks) -> Result<(), Box<Self>> {
         let Self { number, full, log, onward } = by;
         let first = self.log.lease_id();
         let follows = |log: Option<&Log<_>>| log.map_or(first, Log::lease_id) == last;
-        self.onward.push(log, follows, |log| !log.is_over() && log.expires_at() > now).map_err(|log| Self {
-            number,
-            full,
-            log,
-            onward,
-        })
+        self.onward
+            .push(log, follows, |log| !log.is_over() && log.expires_at() > now)
+            .map_err(|log| Box::new(Self { number, full, log, onward }))
+    }
+
+    /// The lease of this name, if it is known here.
+    pub(crate) fn extent(&self, id: LeaseId) -> Option<Extent<Counted<L>>> {
+        let of = |log: &Log<Counted<L>>| (log.lease_id() == id).then(|| Extent::of(log));
+        of(&self.log).or_else(|| self.onward.find_map(of))
+    }
+
+    /// Names the leases that are known here.
+    pub(crate) fn for_each_lease(&self, mut f: impl FnMut(LeaseId)) {
+        f(self.log.lease_id());
+        let _: Option<()> = self.onward.find_map(|log| {
+            f(log.lease_id());
+            None
+        });
     }
 
     /// Its only lease, to be handed out.
@@ -97,6 +110,10 @@ impl<L: Lease> Partition<Counted<L>> {
 }
 
 impl<L: Lease> Log<Counted<L>> {
+    fn expires_at(&self) -> Ticks {
+        on!(self, ring => ring.ring().lease().expires_at())
+    }
+
     fn detach(self) {
         let lease = match self {
             Self::Retain { ring, writer } => {

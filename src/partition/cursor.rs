@@ -10,6 +10,7 @@ use crate::error::{Corrupt, JoinError, LeaseError, NameError, ReadError, SeekErr
 use crate::lease::{Lease, Lend};
 use crate::message::MessageRef;
 use crate::name::{self, MAX_NAME, Name};
+use crate::platform::later::Later;
 use crate::ring::{Keep, Reader, Ring, RingRef, Seal, Start};
 use crate::types::{LeaseId, Offset};
 use core::fmt;
@@ -72,8 +73,8 @@ pub(crate) enum Cursor<H: Hold> {
 pub(crate) struct Pair<P: RingRef> {
     pin: Reader<P>,
     pub(super) read: Reader<P>,
-    /// What is not released of the extent before.
-    behind: Option<Behind<P>>,
+    /// What is not released of the extent before. Beside the rest, since it is hardly ever there.
+    behind: Later<Behind<P>>,
     /// Whether the place is where it was when it was taken.
     arrived: bool,
 }
@@ -114,7 +115,7 @@ impl<P: RingRef> Pair<P> {
         let pin = Reader::join(ring.clone(), group.as_str(), Start::Resume)?;
         let reading = reading_name(group)?;
         let mut pair = match Reader::join(ring.clone(), reading.as_str(), Start::Earliest) {
-            Ok(read) => Self { pin, read, behind: None, arrived: true },
+            Ok(read) => Self { pin, read, behind: Later::new(), arrived: true },
             Err(error) => {
                 // A new place goes back, by being dropped; one that was there before keeps what it holds.
                 if known {
@@ -142,8 +143,8 @@ impl<P: RingRef> Pair<P> {
         Ok(())
     }
 
-    fn park(self) {
-        if let Some(behind) = self.behind {
+    fn park(mut self) {
+        if let Some(behind) = self.behind.take() {
             behind.pin.park();
         }
         self.pin.park();
@@ -177,7 +178,7 @@ impl<P: RingRef> Pair<P> {
         if to.ring().number() != self.read.ring().number() || to.ring().tail() < end {
             return Err(CrossError::Wrong);
         }
-        if self.behind.is_some() {
+        if self.behind.get().is_some() {
             return Err(CrossError::Unreleased);
         }
         let (group, reading) = (self.pin.name().map_err(broken)?, self.read.name().map_err(broken)?);
@@ -211,7 +212,7 @@ impl<P: RingRef> Pair<P> {
         if behind.pin.next_offset() == end {
             behind.finish();
         } else {
-            self.behind = Some(behind);
+            self.behind.put(behind);
         }
         Ok(missing)
     }
@@ -222,14 +223,12 @@ impl<P: RingRef> Pair<P> {
             self.pin.follow(&self.read);
             self.arrived = false;
         }
-        if self.behind.is_some() {
-            self.finish_behind();
-        }
+        self.finish_behind();
         Ok(())
     }
 
     fn release_to(&mut self, to: Offset) -> Result<(), LeaseError> {
-        if let Some(behind) = &mut self.behind {
+        if let Some(behind) = self.behind.get_mut() {
             if to < behind.end {
                 behind.pin.pass_to(to);
                 self.read.release();

@@ -9,7 +9,7 @@ use crate::error::{Corrupt, LeaseError, WriteError};
 use crate::lease::Lease;
 use crate::name::Name;
 use crate::ring::{RingRef, Seal};
-use crate::types::{LeaseId, Offset, Ticks};
+use crate::types::{LeaseId, Offset};
 use core::fmt;
 
 /// One lease of a partition's log.
@@ -69,10 +69,6 @@ fn is_over(lease: &impl Lease) -> bool {
 impl<H: Hold> Log<H> {
     pub(super) fn lease_id(&self) -> LeaseId {
         on!(self, ring => ring.ring().lease().id())
-    }
-
-    pub(super) fn expires_at(&self) -> Ticks {
-        on!(self, ring => ring.ring().lease().expires_at())
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -163,12 +159,6 @@ impl<H: Hold> Partition<H> {
         self.with_oldest(Log::lease_id)
     }
 
-    /// The lease of this name, if it is known here.
-    pub(crate) fn extent(&self, id: LeaseId) -> Option<Extent<H>> {
-        let of = |log: &Log<H>| (log.lease_id() == id).then(|| Extent::of(log));
-        of(&self.log).or_else(|| self.onward.find_map(of))
-    }
-
     /// Where the log was ended in the last lease that is known here, and where it goes on.
     pub(crate) fn seal(&self) -> Result<Option<Seal>, Corrupt> {
         if Self::SEALABLE { self.with_last(Log::seal) } else { Ok(None) }
@@ -193,15 +183,6 @@ impl<H: Hold> Partition<H> {
     /// Whether its log can be ended under a living writer.
     pub(crate) fn can_be_ended(&self) -> bool {
         on!(&self.log, ring => ring.ring().can_be_ended())
-    }
-
-    /// Names the leases that are known here.
-    pub(crate) fn for_each_lease(&self, mut f: impl FnMut(LeaseId)) {
-        f(self.log.lease_id());
-        let _: Option<()> = self.onward.find_map(|log| {
-            f(log.lease_id());
-            None
-        });
     }
 
     /// Whether somebody else goes on with what was written here.

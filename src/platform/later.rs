@@ -33,6 +33,15 @@ impl<T> Later<T> {
         self.0.get().map(|boxed| &**boxed)
     }
 
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.get_mut().map(|boxed| &mut **boxed)
+    }
+
+    /// Takes the value out; the place is empty then.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        core::mem::replace(self, Self::new()).into_inner()
+    }
+
     /// Takes the value out.
     pub(crate) fn into_inner(self) -> Option<T> {
         self.0.into_inner().map(|boxed| *boxed)
@@ -60,6 +69,15 @@ impl<T> Later<T> {
         self.0.get().map(|boxed| &**boxed)
     }
 
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.get_mut().map(|boxed| &mut **boxed)
+    }
+
+    /// Takes the value out; the place is empty then.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        core::mem::replace(self, Self::new()).into_inner()
+    }
+
     /// Takes the value out.
     pub(crate) fn into_inner(self) -> Option<T> {
         self.0.try_into_inner().map(|boxed| *boxed)
@@ -72,8 +90,25 @@ impl<T> Later<T> {
         Self(core::marker::PhantomData)
     }
 
+    /// There is no place to put it.
+    #[allow(clippy::unused_self, reason = "as the other ones")]
+    pub(crate) fn put(&self, value: T) -> bool {
+        drop(value);
+        false
+    }
+
     #[allow(clippy::unused_self, reason = "as the other ones")]
     pub(crate) const fn get(&self) -> Option<&T> {
+        None
+    }
+
+    #[allow(clippy::unused_self, clippy::needless_pass_by_ref_mut, reason = "as the other ones")]
+    pub(crate) const fn get_mut(&mut self) -> Option<&mut T> {
+        None
+    }
+
+    #[allow(clippy::unused_self, clippy::needless_pass_by_ref_mut, reason = "as the other ones")]
+    pub(crate) const fn take(&mut self) -> Option<T> {
         None
     }
 }

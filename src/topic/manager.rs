@@ -363,7 +363,7 @@ impl<P: Pool, C: Clock> TopicManager<P, C> {
             })?;
             // A consumer may have found it first, to read.
             if let Err(next) = partition.go_on(last, next, self.shared.clock.now()) {
-                partition.promote(next);
+                partition.promote(*next);
             }
             return Ok(());
         }
