@@ -20,8 +20,9 @@ mod process;
 use common::{Rng, scale};
 use fabric_mq::clock::{MachineClock, ManualClock};
 use fabric_mq::consumer::{Consumer, Otherwise, PollError, ReleaseOn, SeekPolicy};
+use fabric_mq::group::{Group, GroupConfig, GroupConsumer, MemberConfig};
 use fabric_mq::lease::{Lease, Pool, SharedPool};
-use fabric_mq::message::{Message, Record};
+use fabric_mq::message::{Message, MessageRef, Record};
 use fabric_mq::offset::{MemOffsetStore, OffsetStore};
 use fabric_mq::partition::FullPolicy;
 use fabric_mq::producer::{Producer, SendError};
@@ -285,6 +286,90 @@ fn a_group_holds_the_new_lease_while_it_reads_the_old_one_and_two_old_ones_are_o
     assert_eq!(consumer.lag(&b).unwrap(), 2);
     consumer.commit(&b, &mut store).unwrap();
     assert_eq!(drain(&mut consumer, &b, 10), all(20..22));
+}
+
+#[test]
+fn a_group_that_closes_before_the_seam_holds_nothing_behind_it() {
+    let place = Place::new("closes");
+    let (old, new, _) = pair(&place, config());
+    send(&old, 0..6);
+    let mut gone = reader("gone", ReleaseOn::Poll);
+    assert_eq!(gone.poll(&new, 2).unwrap().len(), 2);
+    new.take_over(TOPIC, HOUR).unwrap();
+    gone.close(&new).unwrap();
+    assert_eq!(new.open(TOPIC).unwrap().stats()[0].groups, 0);
+    let mut stays = reader("stays", ReleaseOn::Poll);
+    assert_eq!(drain(&mut stays, &new, 10), all(0..6));
+    for lap in 0..5 {
+        send(&new, 6 + lap * 10..16 + lap * 10);
+        assert_eq!(drain(&mut stays, &new, 10), all(6 + lap * 10..16 + lap * 10));
+    }
+}
+
+#[test]
+fn members_of_a_group_go_on_behind_the_seam() {
+    let place = Place::new("members");
+    let config = config().with_partitions(2);
+    let (old, new) = (party(&place), party(&place));
+    let topic = old.create(TOPIC, config).unwrap();
+    let leases: Vec<_> = topic.partitions().iter().map(|partition| partition.lease_id()).collect();
+    new.join(TOPIC, config, &leases).unwrap();
+    let area = GroupConfig::new("billing", TOPIC, 2);
+    let lease = new.pool().acquire(area.lease_bytes().unwrap(), HOUR).unwrap();
+    let group = Group::format(lease, area).unwrap();
+    let mut member: GroupConsumer<_, _> = GroupConsumer::new(&group, MemberConfig::new()).unwrap();
+    let mut sent = [0_u64; 2];
+    let mut send = |topics: &Topics, count: u64| {
+        let mut producer = Producer::new(TOPIC);
+        for (number, sent) in (0..).zip(&mut sent) {
+            for _ in 0..count {
+                producer.send_to(topics, number, &payload(*sent)).unwrap();
+                *sent += 1;
+            }
+        }
+    };
+    let (mut seen, mut scratch, mut now) = ([0_u64; 2], [0; 512], 0);
+    let mut read = |member: &mut GroupConsumer<_, Topics>, commit: bool, seen: &mut [u64; 2]| {
+        for _ in 0..6 {
+            now += 10;
+            let visit = |message: MessageRef<'_>| {
+                let seen = &mut seen[message.partition() as usize];
+                assert_eq!(message.offset().value(), *seen, "each once, in order");
+                assert_eq!(message.payload(), payload(*seen));
+                *seen += 1;
+            };
+            member.poll_into(&new, Ticks::from_millis(now), 4, &mut scratch, visit).unwrap();
+            if commit {
+                member.commit(&new).unwrap();
+            }
+        }
+    };
+    send(&old, 5);
+    read(&mut member, true, &mut seen);
+    send(&old, 3);
+    let committed = seen;
+    new.take_over(TOPIC, HOUR).unwrap();
+    send(&new, 4);
+    read(&mut member, false, &mut seen);
+    assert_eq!((committed, seen), ([5, 5], [12, 12]));
+    assert_eq!(member.lag(&new).unwrap(), 0);
+    // It goes without a commit of what it read last: its successor begins in the old lease, and goes on in the new one.
+    drop(member);
+    let mut seen = committed;
+    let mut next: GroupConsumer<_, _> = GroupConsumer::new(&group, MemberConfig::new()).unwrap();
+    for _ in 0..4000 {
+        read(&mut next, true, &mut seen);
+        if seen == [12, 12] {
+            break;
+        }
+    }
+    assert_eq!(seen, [12, 12]);
+    next.leave().unwrap();
+    // And one that begins behind the seam.
+    send(&new, 2);
+    let mut last: GroupConsumer<_, _> = GroupConsumer::new(&group, MemberConfig::new()).unwrap();
+    read(&mut last, true, &mut seen);
+    assert_eq!(seen, [14, 14]);
 }
 
 #[test]

@@ -187,16 +187,8 @@ impl<H: Hold> Partition<H> {
 
     /// Whether somebody else goes on with what was written here.
     pub(crate) fn is_taken_over(&self, by: WriteError) -> bool {
-        if !self.can_be_ended() {
-            return false;
-        }
-        match by {
-            // The lease's end comes first, the seal behind it.
-            WriteError::Sealed | WriteError::Lease(LeaseError::Fenced) => true,
-            // A full log is full, ended or not.
-            WriteError::Full => matches!(self.seal(), Ok(Some(_))),
-            _ => false,
-        }
+        // The lease's end comes first, the seal behind it.
+        matches!(by, WriteError::Sealed | WriteError::Lease(LeaseError::Fenced)) && self.can_be_ended()
     }
 
     /// Whether the writer's place was ever taken here.

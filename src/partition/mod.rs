@@ -245,9 +245,6 @@ impl<H: Hold> Partition<H> {
         parts: &[&[u8]],
         now: impl Fn() -> Ticks,
     ) -> Result<Outcome, AppendError> {
-        if self.is_taken_over(WriteError::Full) {
-            return Err(AppendError::Write(WriteError::Sealed));
-        }
         let timeout = match self.full {
             FullPolicy::DropNewest => return Ok(Outcome::Dropped),
             FullPolicy::Wait { timeout } => timeout,
