@@ -465,6 +465,8 @@ fn reads_at_most_the_log(old: &Memory, records: u64) {
     let (seen, end) = read(&mut reader);
     assert!(seen.into_iter().eq(0..records));
     assert_eq!(end, if ring.seal().unwrap().is_some() { Err(ReadError::Sealed) } else { Ok(()) });
+    // Who waits is woken for what there is to tell, not for an end of which nobody knows yet where the log goes on.
+    assert_eq!(reader.is_ready(), Ok(ring.seal().unwrap().is_some()));
     reader.seek(Offset::new(0)).unwrap();
     reader.park();
 }
