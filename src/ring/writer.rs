@@ -466,7 +466,11 @@ impl Core {
     ) -> Result<Offset, WriteError> {
         let offset = self.next;
         if L::SEALABLE && ring.view.takeover() {
-            ring.view.commit_or_end(&ring.lease, offset, Some(Entry::new(low(offset), len as u32, self.position, tag)))?;
+            ring.view.commit_or_end(
+                &ring.lease,
+                offset,
+                Some(Entry::new(low(offset), len as u32, self.position, tag)),
+            )?;
             self.follow(place, tag, len);
             ring.lease.clean(ring.view.slot_at(offset), SLOT);
             return Ok(Offset::new(offset));
