@@ -150,7 +150,17 @@ impl<P: RingRef> Pair<P> {
         self.pin.park();
     }
 
+    #[inline]
     fn finish_behind(&mut self) {
+        // Compiled in only where there can be one; hardly ever there.
+        if P::Lease::SEALABLE && self.behind.get().is_some() {
+            self.give_up_behind();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_up_behind(&mut self) {
         if let Some(behind) = self.behind.take() {
             behind.finish();
         }
@@ -217,6 +227,7 @@ impl<P: RingRef> Pair<P> {
         Ok(missing)
     }
 
+    #[inline]
     fn release(&mut self) -> Result<(), LeaseError> {
         if self.pin.next_offset() != self.read.next_offset() {
             still_held(self.read.ring())?;
@@ -228,7 +239,9 @@ impl<P: RingRef> Pair<P> {
     }
 
     fn release_to(&mut self, to: Offset) -> Result<(), LeaseError> {
-        if let Some(behind) = self.behind.get_mut() {
+        if P::Lease::SEALABLE
+            && let Some(behind) = self.behind.get_mut()
+        {
             if to < behind.end {
                 behind.pin.pass_to(to);
                 self.read.release();
