@@ -74,6 +74,8 @@ pub(super) struct Tail {
     pub(super) anchor: u32,
     /// Whether everything before the next frame is on the medium.
     pub(super) synced: bool,
+    /// The highest number of a segment that was ever begun, be it that its begin was cut.
+    pub(super) highest: u32,
 }
 
 /// The last segment with records.
@@ -188,7 +190,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             media,
             state,
             marks: [None; C],
-            tail: Tail { segment: 0, number: 1, at: spot.at, anchor: spot.anchor, synced: true },
+            tail: Tail { segment: 0, number: 1, at: spot.at, anchor: spot.anchor, synced: true, highest: 1 },
             head: (0, 1),
             data: Data { segment: 0, end: spot.at },
             stand: Stand::Going,
@@ -575,9 +577,11 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             Stand::Failed => Err(StoreError::Medium(MediumError::Poisoned)),
             Stand::Damaged(at) => Err(StoreError::Damaged { at }),
             Stand::Opened { clean } => {
-                // Only now, so that a device that starts again and again without writing wears nothing.
-                if !clean {
-                    self.advance(false, true)?;
+                // Only now, so that a device that starts again and again without writing wears nothing. Flash that looks
+                // blank may have been programmed a little when power went: nothing is written where an earlier run was
+                // about to, however it ended.
+                if !clean || !self.media.geometry.rewritable {
+                    self.advance(false, !clean)?;
                 }
                 self.stand = Stand::Going;
                 Ok(())
@@ -616,7 +620,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         if free == 0 || (record && self.spared(segment) < RESERVE) {
             return Err(StoreError::Full);
         }
-        let number = self.tail.number.checked_add(1).ok_or(StoreError::Exhausted)?;
+        let number = self.tail.highest.checked_add(1).ok_or(StoreError::Exhausted)?;
         // What is given up with the segment must be known to be given up.
         self.sync()?;
         let done = self.media.store.erase(segment);
@@ -638,7 +642,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         self.stats.erased = self.stats.erased.wrapping_add(1);
         self.stats.programmed = self.stats.programmed.wrapping_add(u64::from(spot.at));
         let synced = !self.media.geometry.rewritable;
-        self.tail = Tail { segment, number, at: spot.at, anchor: spot.anchor, synced };
+        self.tail = Tail { segment, number, at: spot.at, anchor: spot.anchor, synced, highest: number };
         let done = self.release();
         self.watched(done)?;
         self.refresh()
@@ -655,18 +659,22 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         let (body, len) = change.encode();
         let head = Head { after_sync: self.tail.synced, ..Head::change(len.wrapping_add(weak.len)) };
         let place = self.place();
-        let from = weak.body(&mut self.media);
-        let from = self.watched(from)?;
-        let Some(from) = from else {
+        let from = weak.source(&mut self.media);
+        let Some(from) = self.watched(from)? else {
             // Both copies are gone: that is told when it is read.
             self.weak = None;
             return Ok(());
         };
         let done = self.media.copy(self.tail.segment, place, head, body.get(..len).unwrap_or_default(), from);
-        let end = self.watched(done)?;
+        let (end, holds) = self.watched(done)?;
         self.stats.programmed = self.stats.programmed.wrapping_add(u64::from(end.wrapping_sub(place.at)));
         self.tail.at = end;
         self.tail.synced = !self.media.geometry.rewritable;
+        if !holds {
+            // Nothing may follow a copy that does not verify.
+            self.weak = None;
+            return self.advance(false, true);
+        }
         self.weak = Some(Weak { copy: Some((self.tail.segment, place)), ..weak });
         Ok(())
     }

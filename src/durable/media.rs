@@ -64,6 +64,17 @@ pub(super) struct Framed {
     pub(super) end: u32,
 }
 
+/// A record that is copied: the frame that has it, and what of its body comes before the record's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) segment: u32,
+    pub(super) place: Place,
+    pub(super) frame: Framed,
+    /// What its check is mixed with.
+    pub(super) offset: u64,
+    pub(super) front: usize,
+}
+
 /// What is found where a frame may start.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Word {
@@ -450,31 +461,50 @@ impl<S: Store> Media<S> {
         Ok(out.finish(align, |crc| trailer(crc, head.kind, offset))?.at)
     }
 
-    /// Writes a refresh: `front`, then the body of a record that lies elsewhere.
+    /// Writes a refresh: `front`, then the body of a record that lies elsewhere. Answers where it ends, and whether what was
+    /// copied verified while it was; if not, the copy does not verify either.
     pub(super) fn copy(
         &mut self,
         segment: u32,
         place: Place,
         head: Head,
         front: &[u8],
-        from: (u32, u32, usize),
-    ) -> Result<u32, MediumError> {
+        from: Source,
+    ) -> Result<(u32, bool), MediumError> {
         let align = self.align();
         let [first, second] = head.words(true);
         let mut out = Out::new(&mut self.store, segment, place.at, place.seed());
         out.put(&first.to_le_bytes())?;
         out.put(&second.to_le_bytes())?;
         out.put(front)?;
-        let (source, mut at, mut left) = from;
-        while left != 0 {
-            let mut bytes = [0; CHUNK];
-            let Some(part) = bytes.get_mut(..left.min(CHUNK)) else { break };
-            out.store.read(source, at, part)?;
-            out.put(part)?;
-            at = at.wrapping_add(part.len() as u32);
-            left = left.wrapping_sub(part.len());
+        // Bits that held when the record was verified need not hold when it is read again.
+        let [first, second] = from.frame.head.words(from.frame.wide);
+        let mut crc = crc32c(from.place.seed(), &first.to_le_bytes());
+        if from.frame.wide {
+            crc = crc32c(crc, &second.to_le_bytes());
         }
-        Ok(out.finish(align, |crc| trailer(crc, head.kind, 0))?.at)
+        let mut at = from.place.at.wrapping_add(head_bytes(from.frame.wide));
+        let body = at.wrapping_add(from.front as u32)..at.wrapping_add(from.frame.head.len as u32);
+        let last = from.frame.end.wrapping_sub(CRC_BYTES as u32);
+        while at < last {
+            let until = [body.start, body.end, last].into_iter().find(|end| *end > at).unwrap_or(last);
+            let mut bytes = [0; CHUNK];
+            let Some(part) = bytes.get_mut(..(until.wrapping_sub(at) as usize).min(CHUNK)) else { break };
+            out.store.read(from.segment, at, part)?;
+            crc = crc32c(crc, part);
+            if body.contains(&at) {
+                out.put(part)?;
+            }
+            at = at.wrapping_add(part.len() as u32);
+        }
+        let mut said = [0; CRC_BYTES];
+        out.store.read(from.segment, last, &mut said)?;
+        let holds = trailer(crc, from.frame.head.kind, from.offset) == u32::from_le_bytes(said);
+        let spot = out.finish(align, |crc| {
+            let check = trailer(crc, head.kind, 0);
+            if holds { check } else { !check }
+        })?;
+        Ok((spot.at, holds))
     }
 
     /// Writes a step.

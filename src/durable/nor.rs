@@ -168,6 +168,11 @@ impl<F: NorFlash> NorStore<F> {
         self.flash
     }
 
+    /// The flash, to look at.
+    pub const fn flash(&self) -> &F {
+        &self.flash
+    }
+
     /// The flash. Whoever writes to the range by it spoils what is stored there.
     pub const fn flash_mut(&mut self) -> &mut F {
         &mut self.flash

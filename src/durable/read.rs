@@ -4,7 +4,7 @@ use super::error::{Extent, FetchError};
 use super::frame::{Kind, Place, offset_of, trailer};
 use super::journal::{Begun, CursorId, Journal, Stand};
 use super::layout::{FIXED, PARTITION_BYTES};
-use super::media::{Found, Framed, Word};
+use super::media::{Found, Framed, Source, Word};
 use super::state::{Change, REFRESH};
 use super::store::{MediumError, Store};
 use crate::error::Corrupt;
@@ -105,18 +105,21 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             _ => self.locate(partition, stands)?,
         };
         let frame = loop {
-            match self.advance_mark(&mut mark, partition)? {
-                Step::Record(frame) => break frame,
-                Step::Moved => self.put_mark(cursor, mark),
+            match self.advance_mark(&mut mark, partition) {
+                Ok(Step::Record(frame)) => break frame,
+                Ok(Step::Moved) => self.put_mark(cursor, mark),
+                Err(error @ FetchError::Damaged { .. }) => {
+                    return self.next_copy(cursor, &mark, partition, buffer, error);
+                }
+                Err(error) => return Err(error),
             }
         };
         let len = frame.head.len;
         let Some(body) = buffer.get_mut(..len) else { return Err(FetchError::BufferTooSmall { len }) };
         let place = self.place_of(&mark);
-        let read = self.media.read_body(mark.segment, place, frame, mark.offset, [body, &mut []])?
-            || self.read_copy(&mark, frame, partition, body)?;
-        if !read {
-            return Err(self.damaged(&mark)?);
+        if !self.media.read_body(mark.segment, place, frame, mark.offset, [body, &mut []])? {
+            let error = self.damaged(&mark)?;
+            return self.next_copy(cursor, &mark, partition, buffer, error);
         }
         let offset = Offset::new(mark.offset);
         mark = Mark { at: frame.end, offset: mark.offset.wrapping_add(1), ..mark };
@@ -252,7 +255,17 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             Word::Other(word) if self.passes_for_step(mark, word) => {
                 mark.at = mark.at.wrapping_add(self.media.align());
             }
-            _ => return Err(self.damaged(mark)?),
+            _ => {
+                // The next segment may vouch that none of the partition's records are left in this one.
+                let behind = match mark.number {
+                    number if number == self.tail.number => None,
+                    number => self.successor(mark.segment, number)?,
+                };
+                match behind.map(|begun| Mark::first(&begun, partition)) {
+                    Some(first) if first.offset == mark.offset => *mark = first,
+                    _ => return Err(self.damaged(mark)?),
+                }
+            }
         }
         Ok(Step::Moved)
     }
@@ -324,31 +337,54 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         u64::from(low.wrapping_sub(span.head as u32)) <= most
     }
 
-    /// Reads the copy of a record that was the last one before an unclean stop.
-    fn read_copy(&mut self, mark: &Mark, frame: Framed, partition: u8, body: &mut [u8]) -> Result<bool, MediumError> {
-        let (mut segment, mut number) = (mark.segment, mark.number);
-        if number == self.tail.number || mark.end != Some(frame.end) {
-            return Ok(false);
+    /// Reads the copy of a record that cannot be read where it lies, if there is one: it was the last one before an unclean
+    /// stop. `error` says what is wrong with it.
+    fn next_copy<'b>(
+        &mut self,
+        cursor: CursorId,
+        mark: &Mark,
+        partition: u8,
+        buffer: &'b mut [u8],
+        error: FetchError,
+    ) -> Result<Option<Stored<'b>>, FetchError> {
+        let Some((source, tag)) = self.copy_of(mark, partition)? else { return Err(error) };
+        let Some(behind) = self.successor(mark.segment, mark.number)? else { return Err(error) };
+        let len = source.frame.head.len.wrapping_sub(REFRESH);
+        let Some(body) = buffer.get_mut(..len) else { return Err(FetchError::BufferTooSmall { len }) };
+        let mut front = [0; REFRESH];
+        if !self.media.read_body(source.segment, source.place, source.frame, 0, [&mut front, body])? {
+            return Err(error);
         }
-        while let Some(begun) = self.successor(segment, number)? {
-            let spot = begun.spot;
-            let limit = self.media.geometry.segment_bytes;
-            if let Word::Frame(copy) = self.media.look(begun.segment, spot.at, limit)? {
-                let place = Place { id: self.media.id, number: begun.begin.number, at: spot.at, anchor: spot.anchor };
-                let mut front = [0; REFRESH];
-                let read = self.media.read_body(begun.segment, place, copy, 0, [&mut front, body])?;
-                let Some(Change::Refresh { partition: of, offset, .. }) = Change::parse(&front) else {
-                    return Ok(false);
-                };
-                let len = copy.head.len.wrapping_sub(REFRESH);
-                return Ok(read && of == partition && offset == mark.offset && len == frame.head.len);
-            }
-            if !begun.begin.unclean || begun.begin.number == self.tail.number {
+        self.put_mark(cursor, Mark::first(&behind, partition));
+        Ok(Some(Stored { offset: Offset::new(mark.offset), tag, body: buffer.get(..len).unwrap_or_default() }))
+    }
+
+    /// Where the copy of the record at the mark lies, and its tag. Only the last record of a segment has one: at the start of
+    /// the next segments, up to the first one that has records.
+    fn copy_of(&mut self, mark: &Mark, partition: u8) -> Result<Option<(Source, u8)>, MediumError> {
+        let (mut segment, mut number) = (mark.segment, mark.number);
+        while number != self.tail.number
+            && let Some(begun) = self.successor(segment, number)?
+        {
+            if begun.state.next(partition) != mark.offset.wrapping_add(1) {
                 break;
             }
             (segment, number) = (begun.segment, begun.begin.number);
+            let place = Place { id: self.media.id, number, at: begun.spot.at, anchor: begun.spot.anchor };
+            if let Word::Frame(frame) = self.media.look(segment, place.at, self.media.geometry.segment_bytes)?
+                && frame.head.kind == Kind::Change
+                && frame.head.len >= REFRESH
+            {
+                let mut front = [0; REFRESH];
+                let read = self.media.read_body(segment, place, frame, 0, [&mut front, &mut []])?;
+                if let (true, Some(Change::Refresh { tag, partition: of, offset })) = (read, Change::parse(&front))
+                    && (of, offset) == (partition, mark.offset)
+                {
+                    return Ok(Some((Source { segment, place, frame, offset: 0, front: REFRESH }, tag)));
+                }
+            }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Finds the record of an offset, or the end of the log.

@@ -1,9 +1,9 @@
 //! Opening a journal: the newest segment, what it says, where it ends, and whether that is the end or damage.
 
 use super::error::{Extent, OpenError};
-use super::frame::{Kind, Place, head_bytes};
+use super::frame::{Kind, Place};
 use super::journal::{Begun, Data, Journal, JournalStats, Stand, Tail, check};
-use super::media::{Found, Framed, Media, Word};
+use super::media::{Found, Framed, Media, Source, Word};
 use super::state::{Change, MAX_CHANGE, REFRESH, State};
 use super::store::{MediumError, Store};
 
@@ -34,19 +34,19 @@ pub(super) struct Weak {
 }
 
 impl Weak {
-    /// Where its body can be read: segment, place, length. `None` if it verifies nowhere.
-    pub(super) fn body<S: Store>(&self, media: &mut Media<S>) -> Result<Option<(u32, u32, usize)>, MediumError> {
+    /// Where its body can be read. `None` if it verifies nowhere.
+    pub(super) fn source<S: Store>(&self, media: &mut Media<S>) -> Result<Option<Source>, MediumError> {
         if let Some((segment, place)) = self.copy
             && let Word::Frame(frame) = media.look(segment, place.at, media.geometry.segment_bytes)?
+            && frame.head.len == self.len.wrapping_add(REFRESH)
             && media.verified(segment, place, frame, 0)?
         {
-            let at = place.at.wrapping_add(head_bytes(frame.wide)).wrapping_add(REFRESH as u32);
-            return Ok(Some((segment, at, self.len)));
+            return Ok(Some(Source { segment, place, frame, offset: 0, front: REFRESH }));
         }
         if let Some((segment, place, frame)) = self.origin
             && media.verified(segment, place, frame, self.offset)?
         {
-            return Ok(Some((segment, place.at.wrapping_add(head_bytes(frame.wide)), self.len)));
+            return Ok(Some(Source { segment, place, frame, offset: self.offset, front: 0 }));
         }
         Ok(None)
     }
@@ -57,6 +57,8 @@ struct Scan<const P: usize, const C: usize> {
     state: State<P, C>,
     /// Where its frames end.
     at: u32,
+    /// Where what ended it lies: behind `at` if records came first that count only together with it.
+    broken: u32,
     /// Whether what ended it looks like the end.
     blank: bool,
     /// The last record, if nothing followed it.
@@ -108,6 +110,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             }
         };
         let mut journal = Self::standing(media, begun)?;
+        journal.tail.highest = journal.tail.number.max(number);
         if damage.is_some() {
             journal.recovery.damage = damage;
         }
@@ -137,12 +140,21 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         if !plain {
             scan = self::scan(&mut media, &begun, limit, true)?;
         }
-        let head_number = if begin.head == 0 { number } else { media.label(head)?.unwrap_or(0) };
+        // A later number there is that of a segment whose begin was cut: the head was given up before.
+        let said = if begin.head == 0 { Some(number) } else { media.label(head)? };
+        let head_number = said.filter(|said| *said <= number).unwrap_or(0);
         let mut journal = Self {
             state: state.clone(),
             marks: [None; C],
             // Of files nobody knows what an earlier run has synced.
-            tail: Tail { segment, number, at: scan.at, anchor: spot.anchor, synced: !media.geometry.rewritable },
+            tail: Tail {
+                segment,
+                number,
+                at: scan.at,
+                anchor: spot.anchor,
+                synced: !media.geometry.rewritable,
+                highest: number,
+            },
             head: (head, head_number),
             data: Data { segment: data, end: begin.end },
             stand: Stand::Opened { clean: scan.closed },
@@ -157,7 +169,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         } else if begin.back == 0 {
             journal.data = Data { segment, end: scan.at };
         }
-        journal.find_end(scan.blank)?;
+        journal.find_end(scan.blank, scan.broken)?;
         if !scan.closed {
             journal.weak = match (scan.last, scan.copy) {
                 (Some(last), _) => Some(last),
@@ -170,17 +182,18 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         Ok(journal)
     }
 
-    /// Tells a torn tail from damage.
-    fn find_end(&mut self, blank: bool) -> Result<(), OpenError> {
-        let (segment, from, place) = (self.tail.segment, self.tail.at, self.place());
+    /// Tells a torn tail from damage, by what lies behind the place that ended the log.
+    fn find_end(&mut self, blank: bool, broken: u32) -> Result<(), OpenError> {
+        let (segment, from) = (self.tail.segment, self.tail.at);
+        let place = Place { at: broken, ..self.place() };
         let limit = self.media.geometry.segment_bytes;
         let flash = !self.media.geometry.rewritable;
         if blank && flash {
             return Ok(());
         }
-        let mut at = from;
+        let mut at = broken;
         while let Some((found, frame, _)) = self.verified_from(place, segment, at, limit)? {
-            if frame.head.after_sync && found != from {
+            if frame.head.after_sync && found != broken {
                 self.recovery.damage = Some(Extent { segment, from, to: found });
                 return Ok(());
             }
@@ -447,6 +460,7 @@ fn scan<S: Store, const P: usize, const C: usize>(
     let mut found = Scan {
         state: begun.state.clone(),
         at: place.at,
+        broken: place.at,
         blank: false,
         last: None,
         copy: None,
@@ -516,5 +530,6 @@ fn scan<S: Store, const P: usize, const C: usize>(
         }
         (found.at, found.frames, found.last, found.closed) = (place.at, true, last, closed);
     }
+    found.broken = place.at;
     Ok(found)
 }

@@ -242,6 +242,20 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
         self.weak.insert(at / WRITE, Weak::Unstable { good, flips: flips::<WRITE>(&mut Rng::new(seed)) });
     }
 
+    /// Time passes: what reads well for some more times does not from now on.
+    pub(crate) fn decay(&mut self) {
+        for weak in self.weak.values_mut() {
+            if let Weak::Unstable { good, .. } = weak {
+                *good = 0;
+            }
+        }
+    }
+
+    /// Whether there are units that do not read as what they hold.
+    pub(crate) fn is_weak(&self) -> bool {
+        !self.weak.is_empty()
+    }
+
     /// Promises broken so far; they do not fail the test any more.
     pub(crate) fn take_violations(&mut self) -> Vec<Violation> {
         std::mem::take(&mut self.violations)
