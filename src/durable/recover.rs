@@ -418,10 +418,12 @@ fn has_content<S: Store, const P: usize, const C: usize>(
     let align = media.align();
     let header = scan(media, before, limit, true)?.state.header_bytes(align as usize) as u32;
     if !media.geometry.rewritable {
-        // It was erased before its label was written, so whatever is not blank was written since.
+        // It was erased before its label was written, so whatever is not blank was written since; but for zeros, which
+        // another erasure of it may have begun with, if its own begin was cut. No head has a byte of zeros or ones first.
         let mut at = header;
         while at < limit {
-            if !matches!(media.word(segment, at)?, Some(u32::MAX)) {
+            let plain = |word: u32| word.to_le_bytes().into_iter().all(|byte| matches!(byte, 0 | u8::MAX));
+            if !media.word(segment, at)?.is_some_and(plain) {
                 return Ok(true);
             }
             at = at.wrapping_add(align);

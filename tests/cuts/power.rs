@@ -3,7 +3,7 @@
 use crate::chip::{Chip, Event, Trace, What};
 use crate::common::{Rng, scale};
 use crate::flash::{Cut, Flash, Tear, Wipe};
-use crate::model::{self, Log, Model, NAMES, Op, PARTITIONS};
+use crate::model::{self, CURSORS, Log, Model, NAMES, Op, PARTITIONS};
 use crate::workloads::Workload;
 use fabric_mq::durable::OpenError;
 use std::cell::RefCell;
@@ -77,7 +77,7 @@ struct Step<const W: usize, const E: usize> {
     /// With it.
     after: Rc<Model>,
     /// What may be found too: what an earlier cut had under way, as long as nothing was acknowledged since.
-    also: Option<Rc<Model>>,
+    also: Vec<Rc<Model>>,
 }
 
 /// A flash that power was cut of, and what may be found there.
@@ -85,7 +85,7 @@ struct Wreck<const W: usize, const E: usize> {
     flash: Flash<W, E>,
     before: Option<Rc<Model>>,
     after: Rc<Model>,
-    also: Option<Rc<Model>>,
+    also: Vec<Rc<Model>>,
     /// Whether bits may still change.
     weak: bool,
     /// How many cuts there were.
@@ -114,11 +114,17 @@ impl<const W: usize, const E: usize> Step<W, E> {
 }
 
 impl<const W: usize, const E: usize> Wreck<W, E> {
+    /// The states that there may be.
+    fn may(&self) -> impl Iterator<Item = &Rc<Model>> {
+        [&self.after].into_iter().chain(&self.before).chain(&self.also)
+    }
+
     /// Which of the states that there may be this is.
     fn found(&self, log: &Log<W, E>) -> &Rc<Model> {
-        let mut may = [Some(&self.after), self.before.as_ref(), self.also.as_ref()].into_iter().flatten();
+        let mut may = self.may();
         may.find(|model| model.agrees(log)).unwrap_or_else(|| {
-            let [before, also] = [&self.before, &self.also].map(|model| model.as_ref().map(|model| model.state()));
+            let [before, also] = [self.before.as_slice(), &self.also]
+                .map(|models| models.iter().map(|model| model.state()).collect::<Vec<_>>());
             panic!(
                 "found {}\n  before the operation {before:?}\n  behind it {:?}\n  or {also:?}",
                 model::shown(log),
@@ -175,7 +181,7 @@ struct Recorder<const W: usize, const E: usize> {
     log: Log<W, E>,
     trace: Trace<W, E>,
     model: Rc<Model>,
-    also: Option<Rc<Model>>,
+    also: Vec<Rc<Model>>,
     steps: Vec<Step<W, E>>,
 }
 
@@ -184,7 +190,7 @@ impl<const W: usize, const E: usize> Recorder<W, E> {
     fn format(segments: usize) -> Self {
         let trace = Trace::default();
         let log = model::format(Chip { flash: Flash::new(segments), trace: Some(Rc::clone(&trace)), wreck: None });
-        let mut this = Self { log, trace, model: Rc::default(), also: None, steps: Vec::new() };
+        let mut this = Self { log, trace, model: Rc::default(), also: Vec::new(), steps: Vec::new() };
         this.keep("format", None, Rc::default());
         this
     }
@@ -199,9 +205,12 @@ impl<const W: usize, const E: usize> Recorder<W, E> {
             Err(error) => panic!("{error:?}"),
         };
         let model = Rc::clone(wreck.found(&log));
-        let others = [Some(&wreck.after), wreck.before.as_ref()].into_iter().flatten();
-        // What is under way is one of two, until something is acknowledged.
-        let also = others.into_iter().find(|other| wreck.weak && !Rc::ptr_eq(other, &model)).cloned();
+        // What is under way is there or not, again and again, until something is acknowledged.
+        let also = if wreck.weak {
+            wreck.may().filter(|other| !Rc::ptr_eq(other, &model)).cloned().collect()
+        } else {
+            Vec::new()
+        };
         let model = Rc::new(model.salted(wreck.cuts));
         Some(Self { log, trace, model, also, steps: Vec::new() })
     }
@@ -214,7 +223,7 @@ impl<const W: usize, const E: usize> Recorder<W, E> {
             self.steps.push(Step { event, op: op.into(), before, after, also });
         }
         if wrote {
-            self.also = None;
+            self.also.clear();
         }
         self.model = after;
     }
@@ -238,7 +247,8 @@ fn next_ops(model: &Model, turn: u64) -> Vec<Op> {
         model.cursors[*which].is_some_and(|committed| committed < model.spans[usize::from(NAMES[*which].0)].1)
     };
     let step = (0..NAMES.len()).find(backlog).map_or(Op::Append(1, 2), Op::Step);
-    let join = (0..NAMES.len()).find(|which| model.cursors[*which].is_none()).map_or(step, Op::Join);
+    let room = model.cursors.iter().flatten().count() < CURSORS;
+    let join = (0..NAMES.len()).find(|which| room && model.cursors[*which].is_none()).map_or(step, Op::Join);
     let first = [step, Op::Append(0, 11), Op::Batch(1, &[4, 0]), join][(turn % 4) as usize];
     vec![first, Op::Append(1, 3), step]
 }
@@ -283,13 +293,17 @@ fn check<const W: usize, const E: usize>(wreck: &Wreck<W, E>, turn: u64, thoroug
     let erased: u32 = after.erases.iter().sum::<u32>() - before.erases.iter().sum::<u32>();
     // Another one only if the copy of a large record leaves no room, or if the copied bits went while they were copied.
     assert!(erased <= if wreck.weak || E < 1024 { 2 } else { 1 }, "{erased} segments erased to go on");
-    // What can be read now can be read from now on.
+    let wrote = after.programs != before.programs;
     let bad = model::read_all(&mut log, &model);
     tally.faded += bad.len() as u64;
-    model.firm(&bad);
     let mut left = model::into_chip(log);
-    if wreck.weak {
+    if wrote {
+        // What can be read now can be read from now on.
+        model.firm(&bad);
         left.flash.decay();
+    } else if wreck.weak {
+        // There was no room, so nothing is certain yet.
+        return;
     }
     let mut log = model::open(left).expect("a journal");
     assert!(model.agrees(&log), "after the first write: {} is not {:?}", model::shown(&log), model.state());
