@@ -643,8 +643,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         self.stats.programmed = self.stats.programmed.wrapping_add(u64::from(spot.at));
         let synced = !self.media.geometry.rewritable;
         self.tail = Tail { segment, number, at: spot.at, anchor: spot.anchor, synced, highest: number };
-        let done = self.release();
-        self.watched(done)?;
+        self.let_go();
         self.refresh()
     }
 
@@ -683,12 +682,25 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
     fn release(&mut self) -> Result<(), MediumError> {
         while self.head.0 != self.data.segment {
             let (segment, number) = self.head;
-            let Some(behind) = self.successor(segment, number)? else { break };
+            let steps = self.halved(None)?;
+            let far = if steps > 1 { self.begun(self.nth(steps))? } else { None };
+            // The one behind, if what was read on the way is damaged.
+            let behind = match far.filter(|far| far.begin.number > number && self.state.is_past(&far.state.nexts())) {
+                Some(far) => Some(far),
+                None => self.successor(segment, number)?,
+            };
+            let Some(behind) = behind else { break };
             if !self.state.is_past(&behind.state.nexts()) {
                 break;
             }
             self.head = (behind.segment, behind.begin.number);
         }
+        self.let_go();
+        Ok(())
+    }
+
+    /// Moves the head to the tail if none of the records before it is needed.
+    fn let_go(&mut self) {
         let tail = self.tail;
         if self.head.0 == self.data.segment
             && tail.segment != self.data.segment
@@ -699,7 +711,6 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             self.data = Data { segment: tail.segment, end: tail.at };
             self.weak = None;
         }
-        Ok(())
     }
 
     /// The segment that follows another one in the log.

@@ -400,31 +400,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
 
     /// The start of the segment that has the record of an offset.
     fn segment_of(&mut self, partition: u8, offset: u64) -> Result<Mark, FetchError> {
-        // By halving, on eight bytes a segment. They are not verified: what they lead to is.
-        let count = self.media.steps(self.head.0, self.data.segment).wrapping_add(1);
-        let at = (FIXED as u32).wrapping_add(u32::from(partition).wrapping_mul(PARTITION_BYTES as u32)).wrapping_add(8);
-        let (mut low, mut high) = (0, 1);
-        let mut found = false;
-        // In steps that double, first: what is read is most often near the oldest.
-        while !found {
-            if high >= count {
-                high = count;
-                break;
-            }
-            found = self.start(high, at)? > offset;
-            if !found {
-                low = high;
-                high = high.saturating_mul(2);
-            }
-        }
-        while high.wrapping_sub(low) > 1 {
-            let middle = low.wrapping_add(high.wrapping_sub(low) / 2);
-            if self.start(middle, at)? > offset {
-                high = middle;
-            } else {
-                low = middle;
-            }
-        }
+        let low = self.halved(Some((partition, offset)))?;
         let segment = self.nth(low);
         if let Some(begun) = self.begun(segment)?
             && begun.state.next(partition) <= offset
@@ -445,8 +421,49 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         Ok(Mark::first(&last, partition))
     }
 
+    /// The last segment, in steps behind the head, that begins with the record of an offset of a partition, or before it; or,
+    /// for all partitions, with what is the oldest one now. By halving, on eight bytes a segment. They are not verified: what
+    /// they lead to is.
+    pub(super) fn halved(&mut self, of: Option<(u8, u64)>) -> Result<u32, MediumError> {
+        let count = self.media.steps(self.head.0, self.data.segment).wrapping_add(1);
+        let (mut low, mut high) = (0_u32, count);
+        // In steps that double, first: what is looked for is most often near the oldest.
+        let mut step = 1;
+        while high.wrapping_sub(low) > 1 {
+            let ahead = if high == count { step } else { high.wrapping_sub(low) / 2 };
+            let middle = low.wrapping_add(ahead).min(high.wrapping_sub(1));
+            if self.is_behind(middle, of)? {
+                high = middle;
+            } else {
+                low = middle;
+                step = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// Whether a segment, so many steps behind the head, begins behind these offsets.
+    fn is_behind(&mut self, steps: u32, of: Option<(u8, u64)>) -> Result<bool, MediumError> {
+        let mut at = FIXED as u32 + 8;
+        for index in 0..self.state.partitions.len() {
+            #[allow(clippy::cast_possible_truncation, reason = "at most 255 partitions")]
+            let partition = index as u8;
+            let bound = match of {
+                Some((wanted, offset)) => (wanted == partition).then_some(offset),
+                None => self.state.span(partition).map(|span| span.head),
+            };
+            if let Some(bound) = bound
+                && self.start(steps, at)? > bound
+            {
+                return Ok(true);
+            }
+            at = at.wrapping_add(PARTITION_BYTES as u32);
+        }
+        Ok(false)
+    }
+
     /// The segment so many steps behind the head.
-    const fn nth(&self, steps: u32) -> u32 {
+    pub(super) const fn nth(&self, steps: u32) -> u32 {
         let at = self.head.0.wrapping_add(steps);
         if at >= self.media.geometry.segments { at.wrapping_sub(self.media.geometry.segments) } else { at }
     }
