@@ -48,11 +48,16 @@ impl Name {
         Ok(Self { bytes, len: u8::try_from(name.len()).unwrap_or(0) })
     }
 
+    /// Its bytes: ASCII.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Checked to be ASCII.
-        self.bytes.get(..usize::from(self.len)).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or_default()
+        core::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

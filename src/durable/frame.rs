@@ -162,24 +162,23 @@ pub(super) struct Place {
 impl Place {
     /// The CRC so far, before the frame's own bytes.
     pub(super) fn seed(self) -> u32 {
-        let mut bytes = [0; 20];
-        let fields = self.id.to_le_bytes().into_iter().chain(self.number.to_le_bytes());
-        let fields = fields.chain(self.at.to_le_bytes()).chain(self.anchor.to_le_bytes());
-        for (to, from) in bytes.iter_mut().zip(fields) {
-            *to = from;
-        }
-        crc32c(0, &bytes)
+        let [i0, i1, i2, i3, i4, i5, i6, i7] = self.id.to_le_bytes();
+        let [n0, n1, n2, n3] = self.number.to_le_bytes();
+        let [a0, a1, a2, a3] = self.at.to_le_bytes();
+        let [c0, c1, c2, c3] = self.anchor.to_le_bytes();
+        crc32c(0, &[i0, i1, i2, i3, i4, i5, i6, i7, n0, n1, n2, n3, a0, a1, a2, a3, c0, c1, c2, c3])
     }
+}
 
-    /// The word that says that the cursor in `slot`, done with everything before `committed`, is done with one more.
-    pub(super) fn step(self, slot: usize, committed: u64) -> u32 {
-        self.seed() ^ spread(committed) ^ slot_spread(slot)
-    }
+/// The word that says, at the place of that seed, that the cursor in `slot`, done with everything before `committed`, is done
+/// with one more.
+pub(super) const fn step(seed: u32, slot: usize, committed: u64) -> u32 {
+    seed ^ spread(committed) ^ slot_spread(slot)
+}
 
-    /// From what offset the cursor in `slot` steps, if `word` says that it does: the low half.
-    pub(super) fn stepped(self, word: u32, slot: usize) -> u32 {
-        (word ^ self.seed() ^ slot_spread(slot)).wrapping_mul(GATHER)
-    }
+/// From what offset the cursor in `slot` steps, if `word` at the place of that seed says that it does: the low half.
+pub(super) const fn stepped(seed: u32, word: u32, slot: usize) -> u32 {
+    (word ^ seed ^ slot_spread(slot)).wrapping_mul(GATHER)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "few cursors")]
@@ -267,7 +266,7 @@ mod tests {
         for offset in [0, 1, 77, u64::from(u32::MAX), 1 << 40 | 5] {
             let said = trailer(0x1234_5678, Kind::Data, offset);
             assert_eq!(offset_of(said, 0x1234_5678), offset as u32);
-            assert_eq!(place.stepped(place.step(3, offset), 3), offset as u32);
+            assert_eq!(stepped(place.seed(), step(place.seed(), 3, offset), 3), offset as u32);
         }
         assert_eq!(trailer(0, Kind::Change, 9), 1);
         assert_eq!(trailer(u32::MAX, Kind::Change, 9), u32::MAX - 1);

@@ -1,7 +1,7 @@
 //! The journal: what is written, and where.
 
 use super::error::{Extent, OpenError, StoreError};
-use super::frame::{Head, Kind, Place, frame_bytes};
+use super::frame::{Head, Kind, Place, frame_bytes, step};
 use super::layout::{CURSOR_BYTES, MAX_BODY};
 use super::media::{Begin, Found, Media, Spot};
 use super::read::{Mark, NOWHERE};
@@ -342,7 +342,9 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
 
     /// The cursor of a partition that has a name.
     pub fn find(&self, partition: u8, name: &str) -> Option<CursorId> {
-        let is = |cursor: &super::state::Progress| cursor.partition == partition && cursor.name.as_str() == name;
+        let is = |cursor: &super::state::Progress| {
+            cursor.partition == partition && cursor.name.as_bytes() == name.as_bytes()
+        };
         let slot = self.state.cursors.iter().position(|cursor| cursor.as_ref().is_some_and(is))?;
         u8::try_from(slot).ok().map(CursorId)
     }
@@ -510,8 +512,9 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         self.room(self.media.align(), false)?;
         let place = self.place();
         let Some(progress) = self.state.cursor(slot) else { return Err(StoreError::NoSuchCursor) };
-        let word = place.step(slot, progress.committed);
-        if !self.is_plain(place, slot, word) {
+        let seed = place.seed();
+        let word = step(seed, slot, progress.committed);
+        if !self.is_plain(seed, slot, word) {
             #[allow(clippy::cast_possible_truncation, reason = "at most 255 cursors")]
             let slot = slot as u8;
             return self.change(Change::Commit { slot, committed: progress.committed.wrapping_add(1) });
@@ -527,9 +530,10 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
     }
 
     /// Whether a step's word can be taken for nothing else.
-    fn is_plain(&self, place: Place, slot: usize, word: u32) -> bool {
+    fn is_plain(&self, seed: u32, slot: usize, word: u32) -> bool {
         let others = self.state.cursors.iter().enumerate().filter(|(other, _)| *other != slot);
-        let mut others = others.filter_map(|(other, cursor)| cursor.map(|cursor| place.step(other, cursor.committed)));
+        let mut others =
+            others.filter_map(|(other, cursor)| cursor.as_ref().map(|cursor| step(seed, other, cursor.committed)));
         !matches!(word, 0 | u32::MAX) && !Head::is_first(word) && !others.any(|other| other == word)
     }
 
@@ -550,10 +554,16 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
     pub(super) fn write(&mut self, head: Head, parts: &[&[u8]], offset: u64) -> Result<(), StoreError> {
         let place = self.place();
         let head = Head { after_sync: self.tail.synced, ..head };
-        let [first, _] = head.words(false);
+        let mut words = head.words(false);
+        let [first, _] = words;
         let mut steps = self.state.cursors.iter().enumerate();
-        let wide = steps.any(|(slot, cursor)| cursor.is_some_and(|cursor| place.step(slot, cursor.committed) == first));
-        let done = self.media.append(self.tail.segment, place, head, wide, parts, offset);
+        let seed = place.seed();
+        let wide = steps
+            .any(|(slot, cursor)| cursor.as_ref().is_some_and(|cursor| step(seed, slot, cursor.committed) == first));
+        if wide {
+            words = head.words(true);
+        }
+        let done = self.media.append(self.tail.segment, (place.at, seed), (head.kind, words), parts, offset);
         let end = self.watched(done)?;
         self.stats.programmed = self.stats.programmed.wrapping_add(u64::from(end.wrapping_sub(place.at)));
         self.tail.at = end;
@@ -685,7 +695,9 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             let steps = self.halved(None)?;
             let far = if steps > 1 { self.begun(self.nth(steps))? } else { None };
             // The one behind, if what was read on the way is damaged.
-            let behind = match far.filter(|far| far.begin.number > number && self.state.is_past(&far.state.nexts())) {
+            let behind = match far.filter(|far| {
+                (number..=self.tail.number).contains(&far.begin.number) && self.state.is_past(&far.state.nexts())
+            }) {
                 Some(far) => Some(far),
                 None => self.successor(segment, number)?,
             };

@@ -1,7 +1,7 @@
 //! The store, as frames and headers see it.
 
 use super::error::OpenError;
-use super::frame::{Head, Place, frame_bytes, head_bytes, trailer};
+use super::frame::{Head, Kind, Place, frame_bytes, head_bytes, trailer};
 use super::layout::{
     CRC_BYTES, CURSOR_BYTES, FIXED, LABEL, LABEL_BYTES, MAGIC, NONCE_BYTES, PARTITION_BYTES, UNCLEAN, VERSION, remapped,
 };
@@ -12,6 +12,9 @@ use crate::platform::crc::crc32c;
 
 /// The least part of a store that is read or written at a time.
 const CHUNK: usize = 64;
+
+/// Blank media are passed so many bytes at a time, where all of them are.
+pub(super) const STRETCH: u32 = 256;
 
 /// A store with what every place in it has in common.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub(super) enum Found<const P: usize, const C: usize> {
 pub(super) struct Framed {
     pub(super) head: Head,
     pub(super) wide: bool,
+    /// The words of its head, as they are there.
+    words: [u32; 2],
     /// Where it ends.
     pub(super) end: u32,
 }
@@ -145,16 +150,27 @@ impl<S: Store> Media<S> {
         let wide = Head::is_wide(first);
         let second =
             if wide && limit.saturating_sub(at) >= 8 { self.word(segment, at.wrapping_add(4))? } else { Some(0) };
-        Ok(match second.and_then(|second| Head::parse(first, second)) {
-            Some(head) => {
+        Ok(match second.and_then(|second| Some((Head::parse(first, second)?, [first, second]))) {
+            Some((head, words)) => {
                 let bytes = frame_bytes(wide, head.len, self.align());
                 match at.checked_add(bytes) {
-                    Some(end) if end <= limit => Word::Frame(Framed { head, wide, end }),
+                    Some(end) if end <= limit => Word::Frame(Framed { head, wide, words, end }),
                     _ => Word::Other(first),
                 }
             }
             None => Word::Other(first),
         })
+    }
+
+    /// Whether a whole stretch is blank or zeroed from `at` on. Of other places than where stretches start nothing is said.
+    pub(super) fn is_blank(&mut self, segment: u32, at: u32, limit: u32) -> Result<bool, MediumError> {
+        if at & STRETCH.wrapping_sub(1) != 0 || limit.wrapping_sub(at) < STRETCH {
+            return Ok(false);
+        }
+        let mut bytes = [1; STRETCH as usize];
+        let readable = self.get(segment, at, &mut bytes)?;
+        let [first, ..] = bytes;
+        Ok(readable && matches!(first, 0 | 0xff) && bytes.iter().all(|byte| *byte == first))
     }
 
     /// The CRC of a frame's bytes behind its seed, and the one it ends with; `None` if the medium cannot tell.
@@ -200,13 +216,12 @@ impl<S: Store> Media<S> {
         offset: u64,
         parts: [&mut [u8]; 2],
     ) -> Result<bool, MediumError> {
-        let mut words = [0; 8];
-        let [first, second] = frame.head.words(frame.wide);
-        for (to, from) in words.iter_mut().zip(first.to_le_bytes().into_iter().chain(second.to_le_bytes())) {
-            *to = from;
-        }
         let head = head_bytes(frame.wide);
-        let mut crc = crc32c(place.seed(), words.get(..head as usize).unwrap_or_default());
+        let [first, second] = frame.words.map(u32::to_le_bytes);
+        let mut crc = crc32c(place.seed(), &first);
+        if frame.wide {
+            crc = crc32c(crc, &second);
+        }
         let mut at = place.at.wrapping_add(head);
         let mut left = frame.head.len;
         for part in parts {
@@ -430,27 +445,25 @@ impl<S: Store> Media<S> {
         out.put(&begin.back.to_le_bytes())?;
         out.put(&begin.head.to_le_bytes())?;
         let mut done = Ok(());
-        state.encode(|part| done = done.and_then(|()| out.put(part)));
+        state.encode(&mut |part| done = done.and_then(|()| out.put(part)));
         done?;
         if let Some(nonce) = nonce {
             out.put(&nonce.to_le_bytes())?;
         }
-        out.finish(align, |crc| remapped(crc32c(crc, &segment.to_le_bytes())))
+        out.finish(align, End::Header)
     }
 
-    /// Writes a frame of a body in parts. Answers where it ends.
+    /// Writes a frame of a body in parts, at a place and with its seed. Answers where it ends.
     pub(super) fn append(
         &mut self,
         segment: u32,
-        place: Place,
-        head: Head,
-        wide: bool,
+        (at, seed): (u32, u32),
+        (kind, [first, second]): (Kind, [u32; 2]),
         parts: &[&[u8]],
         offset: u64,
     ) -> Result<u32, MediumError> {
         let align = self.align();
-        let [first, second] = head.words(wide);
-        let mut out = Out::new(&mut self.store, segment, place.at, place.seed());
+        let mut out = Out::new(&mut self.store, segment, at, seed);
         out.put(&first.to_le_bytes())?;
         if Head::is_wide(first) {
             out.put(&second.to_le_bytes())?;
@@ -458,7 +471,7 @@ impl<S: Store> Media<S> {
         for part in parts {
             out.put(part)?;
         }
-        Ok(out.finish(align, |crc| trailer(crc, head.kind, offset))?.at)
+        Ok(out.finish(align, End::Frame(kind, offset))?.at)
     }
 
     /// Writes a refresh: `front`, then the body of a record that lies elsewhere. Answers where it ends, and whether what was
@@ -478,7 +491,7 @@ impl<S: Store> Media<S> {
         out.put(&second.to_le_bytes())?;
         out.put(front)?;
         // Bits that held when the record was verified need not hold when it is read again.
-        let [first, second] = from.frame.head.words(from.frame.wide);
+        let [first, second] = from.frame.words;
         let mut crc = crc32c(from.place.seed(), &first.to_le_bytes());
         if from.frame.wide {
             crc = crc32c(crc, &second.to_le_bytes());
@@ -500,10 +513,7 @@ impl<S: Store> Media<S> {
         let mut said = [0; CRC_BYTES];
         out.store.read(from.segment, last, &mut said)?;
         let holds = trailer(crc, from.frame.head.kind, from.offset) == u32::from_le_bytes(said);
-        let spot = out.finish(align, |crc| {
-            let check = trailer(crc, head.kind, 0);
-            if holds { check } else { !check }
-        })?;
+        let spot = out.finish(align, if holds { End::Frame(head.kind, 0) } else { End::Wrong })?;
         Ok((spot.at, holds))
     }
 
@@ -521,8 +531,9 @@ impl<S: Store> Media<S> {
 
 /// The label of a segment.
 fn label(version: u8, segment: u32, number: u32) -> u32 {
-    let crc = crc32c(crc32c(0, LABEL), &[version]);
-    remapped(crc32c(crc32c(crc, &segment.to_le_bytes()), &number.to_le_bytes()))
+    let crc =
+        [&[version][..], &segment.to_le_bytes(), &number.to_le_bytes()].into_iter().fold(crc32c(0, LABEL), crc32c);
+    remapped(crc)
 }
 
 /// Reads a header's bytes one behind the other, and sums them up.
@@ -547,6 +558,14 @@ impl In {
     }
 }
 
+/// What a CRC ends: a header, or a frame of that kind, a record's with its offset; or a change that must not verify.
+#[derive(Clone, Copy)]
+enum End {
+    Header,
+    Frame(Kind, u64),
+    Wrong,
+}
+
 /// Collects bytes and programs them, whole units at a time.
 struct Out<'s, S> {
     store: &'s mut S,
@@ -562,12 +581,7 @@ impl<'s, S: Store> Out<'s, S> {
         Self { store, segment, at, crc, buffer: [0; MAX_WRITE_UNIT as usize], filled: 0 }
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), MediumError> {
-        self.crc = crc32c(self.crc, bytes);
-        self.fill(bytes)
-    }
-
-    fn fill(&mut self, mut bytes: &[u8]) -> Result<(), MediumError> {
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), MediumError> {
         while !bytes.is_empty() {
             let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
             let (now, later) = bytes.split_at(bytes.len().min(room.len()));
@@ -577,10 +591,16 @@ impl<'s, S: Store> Out<'s, S> {
             self.filled = self.filled.wrapping_add(now.len());
             bytes = later;
             if self.filled == self.buffer.len() {
+                self.sum();
                 self.program()?;
             }
         }
         Ok(())
+    }
+
+    /// Sums up what is about to be programmed.
+    fn sum(&mut self) {
+        self.crc = crc32c(self.crc, self.buffer.get(..self.filled).unwrap_or_default());
     }
 
     fn program(&mut self) -> Result<(), MediumError> {
@@ -591,17 +611,23 @@ impl<'s, S: Store> Out<'s, S> {
         Ok(())
     }
 
-    /// Fills up with zeros and the CRC that `last` makes of everything before it.
-    fn finish(mut self, align: u32, last: impl FnOnce(u32) -> u32) -> Result<Spot, MediumError> {
+    /// Fills up with zeros and the CRC of everything before it.
+    fn finish(mut self, align: u32, end: End) -> Result<Spot, MediumError> {
         let align = align as usize;
         let behind = self.filled.wrapping_add(CRC_BYTES);
         let zeros = (behind.wrapping_add(align.wrapping_sub(1)) & !align.wrapping_sub(1)).wrapping_sub(behind);
         self.put([0; MAX_WRITE_UNIT as usize].get(..zeros).unwrap_or_default())?;
-        let last = last(self.crc);
-        self.fill(&last.to_le_bytes())?;
-        if self.filled != 0 {
-            self.program()?;
-        }
+        self.sum();
+        let last = match end {
+            End::Header => remapped(crc32c(self.crc, &self.segment.to_le_bytes())),
+            End::Frame(kind, offset) => trailer(self.crc, kind, offset),
+            End::Wrong => !trailer(self.crc, Kind::Change, 0),
+        };
+        // There is room: the buffer ends at a multiple of four, and is emptied when it is full.
+        let rest = self.buffer.get_mut(self.filled..).and_then(<[u8]>::first_chunk_mut);
+        *rest.ok_or(MediumError::Unaligned)? = last.to_le_bytes();
+        self.filled = self.filled.wrapping_add(CRC_BYTES);
+        self.program()?;
         Ok(Spot { at: self.at, anchor: last })
     }
 }

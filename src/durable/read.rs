@@ -1,10 +1,10 @@
 //! How cursors read: from frame to frame, and by offset.
 
 use super::error::{Extent, FetchError};
-use super::frame::{Kind, Place, offset_of, trailer};
+use super::frame::{Kind, Place, offset_of, stepped, trailer};
 use super::journal::{Begun, CursorId, Journal, Stand};
 use super::layout::{FIXED, PARTITION_BYTES};
-use super::media::{Found, Framed, Source, Word};
+use super::media::{Found, Framed, STRETCH, Source, Word};
 use super::state::{Change, REFRESH};
 use super::store::{MediumError, Store};
 use crate::error::Corrupt;
@@ -272,21 +272,22 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
 
     /// Whether a word can be the step of a cursor from where it is, or from a little further.
     pub(super) fn is_step_from_here(&self, place: Place, word: u32) -> bool {
+        let seed = place.seed();
         self.state.cursors.iter().enumerate().any(|(slot, cursor)| {
-            cursor.is_some_and(|cursor| place.stepped(word, slot).wrapping_sub(cursor.committed as u32) < 16)
+            cursor.as_ref().is_some_and(|cursor| stepped(seed, word, slot).wrapping_sub(cursor.committed as u32) < 16)
         })
     }
 
     /// Whether a word can be the step of a cursor from some earlier offset.
     fn passes_for_step(&self, mark: &Mark, word: u32) -> bool {
-        let place = self.place_of(mark);
+        let seed = self.place_of(mark).seed();
         let units = self.media.units();
         let most = u64::from(units).saturating_mul(u64::from(self.media.geometry.segments));
         let mut cursors = self.state.cursors.iter().enumerate();
         cursors.any(|(slot, cursor)| {
-            let committed = cursor.map_or(u64::from(u32::MAX), |cursor| cursor.committed);
+            let committed = cursor.as_ref().map_or(u64::from(u32::MAX), |cursor| cursor.committed);
             // It stepped from before where it is now; of a cursor that left, nothing is known.
-            let behind = u64::from((committed as u32).wrapping_sub(place.stepped(word, slot)));
+            let behind = u64::from((committed as u32).wrapping_sub(stepped(seed, word, slot)));
             cursor.is_none() || (behind != 0 && behind <= committed.min(most))
         })
     }
@@ -312,6 +313,10 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
     ) -> Result<Option<(u32, Framed, u32)>, MediumError> {
         let mut at = from;
         while at < limit {
+            if self.media.is_blank(segment, at, limit)? {
+                at = at.saturating_add(STRETCH);
+                continue;
+            }
             if let Word::Frame(frame) = self.media.look(segment, at, limit)?
                 && let Some((crc, said)) = self.media.sums(segment, Place { at, ..place }, frame)?
             {

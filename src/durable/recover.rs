@@ -1,7 +1,7 @@
 //! Opening a journal: the newest segment, what it says, where it ends, and whether that is the end or damage.
 
 use super::error::{Extent, OpenError};
-use super::frame::{Kind, Place};
+use super::frame::{Kind, Place, step};
 use super::journal::{Begun, Data, Journal, JournalStats, Stand, Tail, check};
 use super::media::{Found, Framed, Media, Source, Word};
 use super::state::{Change, MAX_CHANGE, REFRESH, State};
@@ -521,9 +521,11 @@ fn scan<S: Store, const P: usize, const C: usize>(
                 place.at = frame.end;
             }
             Word::Other(word) => {
+                let seed = place.seed();
                 let mut cursors = found.state.cursors.iter().enumerate();
-                let stepped = cursors
-                    .find(|(slot, cursor)| cursor.is_some_and(|cursor| place.step(*slot, cursor.committed) == word));
+                let stepped = cursors.find(|(slot, cursor)| {
+                    cursor.as_ref().is_some_and(|cursor| step(seed, *slot, cursor.committed) == word)
+                });
                 let Some((slot, _)) = stepped else { break };
                 found.state.stepped(slot);
                 place.at = place.at.wrapping_add(media.align());

@@ -67,7 +67,7 @@ impl Change {
             Self::Join { slot, partition, committed, name } => {
                 put(&[2, slot, partition, 0]);
                 put(&committed.to_le_bytes());
-                put(name.as_str().as_bytes());
+                put(name.as_bytes());
             }
             Self::Leave { slot } => put(&[3, slot]),
             Self::Trim { partition, head } => {
@@ -237,20 +237,20 @@ impl<const P: usize, const C: usize> State<P, C> {
 
     /// Bytes of a header with these tables, a multiple of `align`.
     pub(super) fn header_bytes(&self, align: usize) -> usize {
-        let names = self.cursors.iter().flatten().map(|cursor| padded(cursor.name.as_str().len()));
+        let names = self.cursors.iter().flatten().map(|cursor| padded(cursor.name.as_bytes().len()));
         let cursors = names.fold(0_usize, |sum, name| sum.wrapping_add(name).wrapping_add(CURSOR_BYTES));
         header_bytes(self.partitions.len(), cursors, align)
     }
 
     /// Hands the tables out piece by piece, as a header has them.
-    pub(super) fn encode(&self, mut put: impl FnMut(&[u8])) {
+    pub(super) fn encode(&self, put: &mut dyn FnMut(&[u8])) {
         for span in &self.partitions {
             put(&span.head.to_le_bytes());
             put(&span.next.to_le_bytes());
         }
         for (slot, cursor) in self.cursors.iter().enumerate() {
             let Some(cursor) = cursor else { continue };
-            let name = cursor.name.as_str().as_bytes();
+            let name = cursor.name.as_bytes();
             #[allow(clippy::cast_possible_truncation, reason = "at most 255 slots, names of at most 64 bytes")]
             put(&[slot as u8, name.len() as u8, cursor.partition, 0]);
             put(&cursor.committed.to_le_bytes());
@@ -272,7 +272,7 @@ impl<const P: usize, const C: usize> State<P, C> {
     /// The CRC of the tables.
     pub(super) fn crc(&self) -> u32 {
         let mut crc = 0;
-        self.encode(|part| crc = crc32c(crc, part));
+        self.encode(&mut |part| crc = crc32c(crc, part));
         crc
     }
 }
