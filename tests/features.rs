@@ -336,6 +336,22 @@ fn a_group_takes_what_the_page_says() {
 }
 
 #[test]
+#[cfg(feature = "durable")]
+fn a_journal_takes_what_the_page_says() {
+    use fabric_mq::durable::{Journal, NorStore};
+    let rows = table(&page(), &["journal's RAM", "bytes at most"]);
+    let [whole, partition, cursor] = [0, 1, 2].map(|row| number(&rows[row][1]));
+    // A driver that takes no bytes of its own.
+    type Store = NorStore<()>;
+    let one = size_of::<Journal<Store, 1, 1>>();
+    assert!(one <= whole, "{one}");
+    // The page may not say much more than it takes, either.
+    assert!(one + 16 > whole, "{one}");
+    assert!(size_of::<Journal<Store, 9, 1>>() - one <= 8 * partition, "{}", size_of::<Journal<Store, 9, 1>>());
+    assert!(size_of::<Journal<Store, 1, 9>>() - one <= 8 * cursor, "{}", size_of::<Journal<Store, 1, 9>>());
+}
+
+#[test]
 fn the_examples_are_right() {
     let rows = table(&page(), &["what", "slots", "payload bytes", "readers", "lease bytes"]);
     for row in &rows {
@@ -367,6 +383,7 @@ fn the_figures_are_those_that_are_checked() {
     let flash = table(&page, &["what", "bytes", "budget"]);
     let (label, stated, budget) = (&flash[0][0], number(&flash[0][1]), number(&flash[0][2]));
     assert!(stated <= budget, "{stated} bytes of {budget}");
+    let journal = &table(&page, &["what", "bytes", "meant to be"])[0];
     let targets: Set = table(&page, &["target", "features"]).iter().flat_map(|row| code(&row[0])).collect();
     let without_alloc: Set = table(&page, &["target", "features"])
         .iter()
@@ -381,5 +398,7 @@ fn the_figures_are_those_that_are_checked() {
         assert_eq!(assigned(&script, "BARE_TARGETS"), targets);
         assert_eq!(assigned(&script, "WITHOUT_CAS"), without_alloc);
         assert!(script.contains(&format!("SIZE_ROW=\"{label}\"\n")), "check.sh looks for the row {label:?}");
+        assert_eq!(assigned(&script, "JOURNAL_GOAL"), set([number(&journal[2]).to_string().as_str()]));
+        assert!(script.contains(&format!("JOURNAL_ROW=\"{}\"\n", journal[0])), "check.sh looks for {:?}", journal[0]);
     }
 }

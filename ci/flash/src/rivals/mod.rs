@@ -1,0 +1,5 @@
+//! The others.
+
+#[cfg(feature = "ekv")]
+pub mod ekv;
+pub mod sequential;
