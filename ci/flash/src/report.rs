@@ -14,17 +14,16 @@ use crate::{BODIES, PAGES};
 const PER_DOUBLING: f64 = 40.0;
 
 /// What is known to be missed: words of the target, the most that its ratio may be, and why. Anything more is a failure.
-const KNOWN: [(&str, f64, &str); 5] = [
+const KNOWN: [(&str, f64, &str); 6] = [
     ("64 B, 64 pages: bytes read behind a reset, to the first", 1.35, TRUSTS),
     ("256 B, 64 pages: bytes read behind a reset, to the first", 6.0, TRUSTS),
     ("256 B, 64 pages: bytes read behind a reset, to both", 2.65, TRUSTS),
     ("256 B, 1024 pages: bytes read behind a reset, to the first push", 1.06, TRUSTS),
-    (
-        "programmed per payload byte, push and pop",
-        1.002,
-        "the segment's header is 4 bytes longer than what 15 records leave",
-    ),
+    ("256 B, 64 pages: programmed", 1.0005, TIES),
+    ("256 B, 1024 pages: programmed", 1.0005, TIES),
 ];
+/// 15 records of 268 bytes and a header of 68, beside 15 of 272 and 8.
+const TIES: &str = "4,088 bytes a page each; but one step in 512 would pass for a head, and is written as a frame";
 /// Few pages cost the others little to look at; here the last record is read to be verified, twice, and once more to be copied.
 const TRUSTS: &str = "the last record is verified, and copied before anything is written behind it";
 
@@ -104,12 +103,12 @@ pub fn targets(rows: &[Row]) -> Vec<Target> {
     targets
 }
 
-/// Three digits, as more would not be read.
+/// Three or four digits, as more would not be read.
 fn short(value: f64) -> String {
     match value {
         value if value >= 100.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),
-        value => format!("{value:.2}"),
+        value => format!("{value:.3}"),
     }
 }
 

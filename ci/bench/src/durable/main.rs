@@ -23,6 +23,7 @@ usage: durable [options]
 
   --full          1,000,000 records and five rounds, and writes DURABLE.md; else a small part of it, printed only
   --rounds N      default 3, with --full 5
+  --records N     of D1, D1b and D3; default 50,000, with --full 1,000,000, for which the disk needs 2 GB
   --task LIST     of D1,D1b,D2,D2g,D2k,D3; default all
   --impl LIST     parts of implementation names; default all
   --dir DIR       where the files go, on the disk that is to be measured; default beside the program
@@ -40,6 +41,7 @@ fn kinds() -> Vec<Kind> {
 struct Options {
     full: bool,
     rounds: usize,
+    records: usize,
     tasks: Vec<Task>,
     names: Vec<String>,
     directory: PathBuf,
@@ -48,13 +50,14 @@ struct Options {
 fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
     let beside = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("durable-files");
     let mut options =
-        Options { full: false, rounds: 0, tasks: Task::ALL.to_vec(), names: Vec::new(), directory: beside };
+        Options { full: false, rounds: 0, records: 0, tasks: Task::ALL.to_vec(), names: Vec::new(), directory: beside };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} wants a value"));
         match word.as_str() {
             "--help" => return Ok(None),
             "--full" => options.full = true,
             "--rounds" => options.rounds = value()?.parse().map_err(|_| "rounds are a number".to_owned())?,
+            "--records" => options.records = value()?.parse().map_err(|_| "records are a number".to_owned())?,
             "--dir" => options.directory = PathBuf::from(value()?).join("durable-files"),
             "--impl" => options.names = value()?.split(',').map(str::to_owned).collect(),
             "--task" => {
@@ -66,6 +69,9 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Option<Options>, S
     }
     if options.rounds == 0 {
         options.rounds = if options.full { 5 } else { 3 };
+    }
+    if options.records == 0 {
+        options.records = if options.full { 1_000_000 } else { 50_000 };
     }
     Ok(Some(options))
 }
@@ -116,7 +122,7 @@ fn measure(task: Task, options: &Options) -> Table {
     let started = Instant::now();
     let named = |kind: &Kind| options.names.is_empty() || options.names.iter().any(|name| kind.name.contains(&**name));
     let kinds: Vec<Kind> = kinds().into_iter().filter(|kind| named(kind) && task.suits(kind)).collect();
-    let count = task.count(options.full);
+    let count = task.count(options.full, options.records);
     let mut cells: Vec<Cell> = kinds.iter().map(|kind| Cell::new(*kind, task.share(kind, count))).collect();
     for round in 0..options.rounds {
         for place in 0..kinds.len() {

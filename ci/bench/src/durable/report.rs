@@ -102,7 +102,7 @@ impl Table {
             if let Some(other) = other {
                 let measured = ours.speed_in(other);
                 let what = format!("{id}: {name} ({}), times as fast", other.kind.name);
-                to.push(Target { what, measured, wanted: format!(">= {wanted}"), is_met: measured >= wanted });
+                to.push(Target { what, measured, wanted: format!(">= {wanted:.2}"), is_met: measured >= wanted });
             }
         };
         faster("beside the best peer", self.best(), 1.0);
@@ -166,7 +166,7 @@ fn write_into(text: &mut String, tables: &[Table], circumstances: &Circumstances
     writeln!(
         text,
         ".\n\nFigures are medians over the rounds, min..max the fastest and the slowest. \"vs\" is a ratio of speeds, 2.00 is \
-         twice as fast: the median of the ratios within each round. The best peer is neither ours nor a floor. \"cpu\" is the \
+         twice as fast: the median of the ratios within each round; with a sync, of the median calls. The best peer is neither ours nor a floor. \"cpu\" is the \
          time of the processor, of all threads: what waiting for a core or for the disk does not touch.\n"
     )?;
     let mut targets = Vec::new();
@@ -191,7 +191,7 @@ fn rows(text: &mut String, table: &Table) -> std::fmt::Result {
             ("cpu ns", |sample| sample.cpu_ns),
         ],
         Task::SyncEach | Task::SyncGroups | Task::SyncThousands => &[
-            ("k records/s", |sample| 1e6 / sample.ns),
+            ("mean ns", |sample| sample.append_ns),
             ("cpu ns", |sample| sample.cpu_ns),
             ("sync p50 us", |sample| sample.p50),
             ("p99 us", |sample| sample.p99),
