@@ -1,4 +1,4 @@
-//! Turns the readings into a table of integers, and hands the linker the machine's memory map.
+//! Turns the readings into a table of integers, and hands the linker the machine's memory maps.
 
 use std::{
     env,
@@ -19,22 +19,43 @@ fn main() -> Result<(), Box<dyn Error>> {
     let csv = fs::read_to_string(Path::new(&env::var("CARGO_MANIFEST_DIR")?).join(CSV))?;
     fs::write(out.join("readings.rs"), table(&csv)?)?;
 
-    // Flash and RAM of the two machines, which also start them at address 0.
-    let (ram, machine) = match env::var("TARGET")?.as_str() {
-        "thumbv6m-none-eabi" => ("16K", "Cortex-M0, 16 KiB RAM"),
-        "thumbv7m-none-eabi" => ("64K", "Cortex-M3, 64 KiB RAM"),
+    // Flash and RAM of the two machines, which also start them at address 0; of the RAM, how much plays a chip of NOR flash
+    // in the program that has one; and the shape of that chip.
+    let (ram, kept, segments, segment_bytes, machine) = match env::var("TARGET")?.as_str() {
+        "thumbv6m-none-eabi" => (16, 6, 11, 512, "Cortex-M0, 16 KiB RAM"),
+        "thumbv7m-none-eabi" => (64, 28, 24, 1024, "Cortex-M3, 64 KiB RAM"),
         other => return Err(format!("no machine is described for {other}").into()),
     };
+    memory(&out, "fabric-mq-firmware", ram, 0)?;
+    memory(&out, "fabric-mq-firmware-task", ram, 0)?;
+    memory(&out, "fabric-mq-firmware-flash", ram, kept)?;
     fs::write(
-        out.join("memory.x"),
+        out.join("chip.rs"),
         format!(
-            "MEMORY\n{{\n  FLASH : ORIGIN = 0x00000000, LENGTH = 256K\n  \
-             RAM : ORIGIN = 0x20000000, LENGTH = {ram}\n}}\n"
+            "/// Bytes of RAM that survive a reset.\npub const KEPT_BYTES: usize = {kept} * 1024;\n\
+             /// Segments of the flash.\npub const SEGMENTS: usize = {segments};\n\
+             /// Bytes of a segment.\npub const SEGMENT_BYTES: usize = {segment_bytes};\n"
         ),
     )?;
     println!("cargo::rustc-env=MACHINE={machine}");
-    println!("cargo::rustc-link-search={}", out.display());
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
+    Ok(())
+}
+
+/// Writes one program's memory map, and tells the linker where it is. The last `kept` KiB of the RAM are not the linker's:
+/// what no section lies in, neither the start-up code nor the emulator clears in a reset.
+fn memory(out: &Path, program: &str, ram: u32, kept: u32) -> Result<(), Box<dyn Error>> {
+    let folder = out.join(program);
+    fs::create_dir_all(&folder)?;
+    let used = ram - kept;
+    fs::write(
+        folder.join("memory.x"),
+        format!(
+            "MEMORY\n{{\n  FLASH : ORIGIN = 0x00000000, LENGTH = 256K\n  \
+             RAM : ORIGIN = 0x20000000, LENGTH = {used}K\n}}\n_kept = ORIGIN(RAM) + LENGTH(RAM);\n"
+        ),
+    )?;
+    println!("cargo::rustc-link-arg-bin={program}=-L{}", folder.display());
     Ok(())
 }
 
