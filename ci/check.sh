@@ -20,7 +20,7 @@ USAGE="usage: ci/check.sh [PART [ARG]]
   lint            format, clippy, rustdoc, shellcheck, ASCII, layers, cfg, unsafe, licences
   test            tests with each feature set, then the long model and damage tests
   features        every set of features on the host and on four bare targets
-  firmware        the firmware examples on an emulated Cortex-M3 and Cortex-M0
+  firmware        the firmware examples on an emulated Cortex-M3 and Cortex-M0, and images of their flash on the host
   size            what the ring costs in flash, against its budget, and the journal, against what features.md says
   instructions    instructions per operation, against the baseline; --bless writes it
   loom            every interleaving of the small models
@@ -413,11 +413,21 @@ part_features() {
 
 # ------------------------------------------------------------------------------------------------------------ firmware
 
+# What a machine says, behind what the emulator says of it: never one within the other.
+firmware_says() {
+    local status=0
+    "firmware_run_$1" "${@:2}" >"$SCRATCH/said" || status=$?
+    cat "$SCRATCH/said"
+    return "$status"
+}
+
 firmware_on() {
     local machine=$1 target=$2 program
     quietly "build for $target" firmware_build examples/firmware "$target" --locked
-    for program in fabric-mq-firmware fabric-mq-firmware-task; do
-        quietly "run $program on $machine" "firmware_run_$machine" "$(firmware_elf "$target" "$program")"
+    for program in fabric-mq-firmware fabric-mq-firmware-task fabric-mq-firmware-flash; do
+        # The last one writes images of its flash.
+        quietly "run $program on $machine" firmware_says "$machine" "$(firmware_elf "$target" "$program")" \
+            -append "images=$SCRATCH/images/$machine"
         cat "$LOG"
         if [[ "$(tail -n 1 "$LOG")" != ok ]]; then
             failed "$program on $machine did not end with ok" || return
@@ -425,17 +435,28 @@ firmware_on() {
         RECEIVED=$((RECEIVED + $(awk 'NF == 5 && $2 ~ /^[0-9]+$/ { sum += $2 } END { print sum + 0 }' "$LOG")))
         LOST=$((LOST + $(awk 'NF == 5 && $2 ~ /^[0-9]+$/ { sum += $3 } END { print sum + 0 }' "$LOG")))
     done
+    CUTS=$((CUTS + $(awk 'NF == 5 && $1 == "flash" { sum += $4 } END { print sum + 0 }' "$LOG")))
+    cp "$LOG" "$SCRATCH/images/$machine.log"
 }
 
 part_firmware() {
-    RECEIVED=0 LOST=0
+    local images
+    RECEIVED=0 LOST=0 CUTS=0
+    mkdir "$SCRATCH/images"
     firmware_on m3 thumbv7m-none-eabi
     firmware_on m0 thumbv6m-none-eabi
-    if ((RECEIVED == 0)); then
-        failed "the firmware received nothing" || return
+    if ((RECEIVED == 0 || CUTS == 0)); then
+        failed "the firmware received nothing, or kept its power" || return
     fi
-    printf 'firmware: a main loop and a task ok on Cortex-M3 and Cortex-M0; %s readings received, %s overwritten and told, none unaccounted for\n' \
-        "$(grouped "$RECEIVED")" "$(grouped "$LOST")"
+    FABRIC_MQ_IMAGES="$SCRATCH/images" tested "images of the flash" \
+        cargo test --features durable --test firmware_flash -- --ignored --nocapture
+    images="$(survived images)"
+    # One before each cut and one behind the last, and the end.
+    if ((images != CUTS + 4)); then
+        failed "firmware: $images images were looked at, of two machines with $CUTS power cuts" || return
+    fi
+    printf 'firmware: two main loops and a task ok on Cortex-M3 and Cortex-M0; %s readings received, %s overwritten and told, none unaccounted for; %d power cuts took nothing that was stored, %d images of flash opened on the host with %s readings\n' \
+        "$(grouped "$RECEIVED")" "$(grouped "$LOST")" "$CUTS" "$images" "$(grouped "$(survived records)")"
 }
 
 # ---------------------------------------------------------------------------------------------------------------- size

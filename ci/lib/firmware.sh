@@ -3,7 +3,7 @@
 # Building, running and weighing bare-metal code. Source this file; it defines functions only.
 #
 #   firmware_build examples/firmware thumbv7m-none-eabi --locked
-#   firmware_run_m3 "$(firmware_elf examples/firmware thumbv7m-none-eabi fabric-mq-firmware)"
+#   firmware_run_m3 "$(firmware_elf thumbv7m-none-eabi fabric-mq-firmware)"
 #   bare_build x86_64-unknown-none alloc
 #
 # A target that rustup has installed is built with rustup's toolchain. Otherwise Debian's own
@@ -139,15 +139,16 @@ firmware_qemu() {
     return "$status"
 }
 
-# firmware_run_m3 ELF : Cortex-M3, 256 KiB flash, 64 KiB RAM. The emulator itself says "Timer with
-# period zero, disabling" of a timer this machine has and nothing here uses.
+# firmware_run_m3 ELF [QEMU_ARG...] : Cortex-M3, 256 KiB flash, 64 KiB RAM. A program that asks for
+# its command line by semihosting is given what stands behind -append. The emulator itself says
+# "Timer with period zero, disabling" of a timer this machine has and nothing here uses.
 firmware_run_m3() {
-    firmware_qemu -machine lm3s6965evb -cpu cortex-m3 -kernel "$1"
+    firmware_qemu -machine lm3s6965evb -cpu cortex-m3 -kernel "$@"
 }
 
-# firmware_run_m0 ELF : Cortex-M0 (no compare-and-swap), 256 KiB flash, 16 KiB RAM.
+# firmware_run_m0 ELF [QEMU_ARG...] : Cortex-M0 (no compare-and-swap), 256 KiB flash, 16 KiB RAM.
 firmware_run_m0() {
-    firmware_qemu -machine microbit -kernel "$1"
+    firmware_qemu -machine microbit -kernel "$@"
 }
 
 # firmware_text_size ELF : prints the bytes of code and constants, vector table included.
