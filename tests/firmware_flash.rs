@@ -59,7 +59,7 @@ fn what_the_firmware_left_is_found() {
         assert_eq!(said.cuts.len() as u64, said.resets, "{}: a line for each reset", log.display());
         records += match said.segments * said.segment_bytes {
             24_576 => machine::<24_576>(&log, &said, &year),
-            5_632 => machine::<5_632>(&log, &said, &year),
+            4_608 => machine::<4_608>(&log, &said, &year),
             other => panic!("{}: no flash here has {other} bytes", log.display()),
         };
         machines += 1;
