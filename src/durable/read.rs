@@ -285,7 +285,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         let most = u64::from(units).saturating_mul(u64::from(self.media.geometry.segments));
         let mut cursors = self.state.cursors.iter().enumerate();
         cursors.any(|(slot, cursor)| {
-            let committed = cursor.as_ref().map_or(u64::from(u32::MAX), |cursor| cursor.committed);
+            let committed = cursor.as_ref().map_or_else(|| u64::from(u32::MAX), |cursor| cursor.committed);
             // It stepped from before where it is now; of a cursor that left, nothing is known.
             let behind = u64::from((committed as u32).wrapping_sub(stepped(seed, word, slot)));
             cursor.is_none() || (behind != 0 && behind <= committed.min(most))
@@ -449,7 +449,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
 
     /// Whether a segment, so many steps behind the head, begins behind these offsets.
     fn is_behind(&mut self, steps: u32, of: Option<(u8, u64)>) -> Result<bool, MediumError> {
-        let mut at = FIXED as u32 + 8;
+        let mut at = (FIXED as u32).wrapping_add(8);
         for index in 0..self.state.partitions.len() {
             #[allow(clippy::cast_possible_truncation, reason = "at most 255 partitions")]
             let partition = index as u8;
