@@ -30,7 +30,7 @@
 //! | | 12 + n, C times | per cursor: *slot* u8, length of its name u8, *partition* u8, zero u8, *committed* u64, the name, filled up with zeros to a multiple of 4 |
 //! | | 8 | on media that are written without an erasure only: a number that is never the same twice |
 //! | | | zeros up to the write unit |
-//! | | 4 | *CRC*: CRC-32C of everything before it and of the segment's place in the medium (u32), remapped |
+//! | | 4 | *CRC*: CRC-32C of everything before it, of the segment's place in the medium (u32), and of the number again (u32), remapped. (A number that is followed by its own CRC leaves nothing in a CRC of both) |
 //!
 //! # Frame
 //! ```text

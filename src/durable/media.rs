@@ -16,6 +16,9 @@ const CHUNK: usize = 64;
 /// Blank media are passed so many bytes at a time, where all of them are.
 pub(super) const STRETCH: u32 = 256;
 
+/// The most wrong bits of a label that is still told from another one.
+const ALMOST: u32 = 4;
+
 /// A store with what every place in it has in common.
 #[derive(Debug)]
 pub(super) struct Media<S> {
@@ -271,6 +274,13 @@ impl<S: Store> Media<S> {
         Ok(readable && bytes != [0xff; LABEL_BYTES] && bytes != [0; LABEL_BYTES] && self.label(segment)?.is_none())
     }
 
+    /// Whether a segment's label is that of a number but for a few bits. One of another number differs by half of its CRC.
+    pub(super) fn is_almost(&mut self, segment: u32, number: u32) -> Result<bool, MediumError> {
+        let (Some(said), Some(crc)) = (self.word(segment, 0)?, self.word(segment, 4)?) else { return Ok(false) };
+        let wrong = (said ^ number).count_ones().saturating_add((crc ^ label(VERSION, segment, number)).count_ones());
+        Ok(wrong <= ALMOST)
+    }
+
     /// The version that a label says, if it is not ours.
     pub(super) fn other_version(&mut self, segment: u32) -> Result<Option<u8>, MediumError> {
         let (Some(number), Some(said)) = (self.word(segment, 0)?, self.word(segment, 4)?) else { return Ok(None) };
@@ -315,7 +325,9 @@ impl<S: Store> Media<S> {
             None => self.tables(&mut from, partitions, cursors)?,
             Some(_) => self.pass_tables(&mut from, partitions, cursors)?.then(|| State::empty(0)).flatten(),
         };
-        let (Some(state), Some(anchor)) = (state, self.end_of_header(&mut from)?) else { return Ok(Found::Nothing) };
+        let (Some(state), Some(anchor)) = (state, self.end_of_header(&mut from, number)?) else {
+            return Ok(Found::Nothing);
+        };
         // What does not verify says nothing, not even that it is too large.
         if let Some(unfit) = unfit {
             return Ok(Found::Unfit(unfit));
@@ -338,7 +350,7 @@ impl<S: Store> Media<S> {
     }
 
     /// Reads the zeros and the CRC at the end of a header; `None` if it does not verify.
-    fn end_of_header(&mut self, from: &mut In) -> Result<Option<u32>, MediumError> {
+    fn end_of_header(&mut self, from: &mut In, number: u32) -> Result<Option<u32>, MediumError> {
         if self.geometry.rewritable && !from.take(self, &mut [0; NONCE_BYTES])? {
             return Ok(None);
         }
@@ -349,7 +361,7 @@ impl<S: Store> Media<S> {
         if !from.take(self, none)? {
             return Ok(None);
         }
-        let anchor = remapped(crc32c(from.crc, &from.segment.to_le_bytes()));
+        let anchor = anchor(from.crc, from.segment, number);
         let mut said = [0; CRC_BYTES];
         Ok((from.take(self, &mut said)? && u32::from_le_bytes(said) == anchor).then_some(anchor))
     }
@@ -450,7 +462,7 @@ impl<S: Store> Media<S> {
         if let Some(nonce) = nonce {
             out.put(&nonce.to_le_bytes())?;
         }
-        out.finish(align, End::Header)
+        out.finish(align, End::Header(begin.number))
     }
 
     /// Writes a frame of a body in parts, at a place and with its seed. Answers where it ends.
@@ -536,6 +548,12 @@ fn label(version: u8, segment: u32, number: u32) -> u32 {
     remapped(crc)
 }
 
+/// The CRC of a header whose bytes have the CRC `crc`. The number again: with its own CRC behind it, as in the label, it leaves
+/// nothing in the CRC of both.
+fn anchor(crc: u32, segment: u32, number: u32) -> u32 {
+    remapped(crc32c(crc32c(crc, &segment.to_le_bytes()), &number.to_le_bytes()))
+}
+
 /// Reads a header's bytes one behind the other, and sums them up.
 struct In {
     segment: u32,
@@ -561,7 +579,7 @@ impl In {
 /// What a CRC ends: a header, or a frame of that kind, a record's with its offset; or a change that must not verify.
 #[derive(Clone, Copy)]
 enum End {
-    Header,
+    Header(u32),
     Frame(Kind, u64),
     Wrong,
 }
@@ -619,7 +637,7 @@ impl<'s, S: Store> Out<'s, S> {
         self.put([0; MAX_WRITE_UNIT as usize].get(..zeros).unwrap_or_default())?;
         self.sum();
         let last = match end {
-            End::Header => remapped(crc32c(self.crc, &self.segment.to_le_bytes())),
+            End::Header(number) => anchor(self.crc, self.segment, number),
             End::Frame(kind, offset) => trailer(self.crc, kind, offset),
             End::Wrong => !trailer(self.crc, Kind::Change, 0),
         };

@@ -273,9 +273,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
     /// Whether a word can be the step of a cursor from where it is, or from a little further.
     pub(super) fn is_step_from_here(&self, place: Place, word: u32) -> bool {
         let seed = place.seed();
-        self.state.cursors.iter().enumerate().any(|(slot, cursor)| {
-            cursor.as_ref().is_some_and(|cursor| stepped(seed, word, slot).wrapping_sub(cursor.committed as u32) < 16)
-        })
+        self.state.is_near_step(|slot| stepped(seed, word, slot))
     }
 
     /// Whether a word can be the step of a cursor from some earlier offset.

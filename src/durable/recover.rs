@@ -1,11 +1,13 @@
 //! Opening a journal: the newest segment, what it says, where it ends, and whether that is the end or damage.
 
 use super::error::{Extent, OpenError};
-use super::frame::{Kind, Place, step};
+use super::frame::{Kind, Place, step, stepped};
 use super::journal::{Begun, Data, Journal, JournalStats, Stand, Tail, check};
+use super::layout::{CRC_BYTES, CURSOR_BYTES};
 use super::media::{Found, Framed, Media, Source, Word};
-use super::state::{Change, MAX_CHANGE, REFRESH, State};
+use super::state::{Change, MAX_CHANGE, REFRESH, State, padded};
 use super::store::{MediumError, Store};
+use crate::name::MAX_NAME;
 
 /// What was found when a journal was opened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -88,14 +90,20 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         let Some((mut segment, mut number)) = newest else {
             return Err(no_journal(&mut media)?);
         };
-        let behind = media.behind(segment);
-        if media.is_odd(behind)? {
+        for near in [media.behind(segment), media.before(segment)] {
+            if !media.is_odd(near)? {
+                continue;
+            }
             // A later version may have gone on from here; or the newest segment's label is damaged.
-            if let Some(found) = media.other_version(behind)? {
+            if let Some(found) = media.other_version(near)? {
                 return Err(OpenError::Version { found });
             }
-            if let Found::<P, C>::Header { .. } = media.header(behind, number.wrapping_add(1))? {
-                (segment, number) = (behind, number.wrapping_add(1));
+            let next = number.wrapping_add(1);
+            let holds =
+                matches!(media.header(near, next)?, Found::<P, C>::Header { begin, .. } if begin.number == next);
+            if holds || media.is_almost(near, next)? {
+                (segment, number) = (near, next);
+                break;
             }
         }
         let mut damage = None;
@@ -225,8 +233,13 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
                 other => break other,
             }
         };
+        // A head that a cut left may pass for one of a shorter frame: what is behind that must be something, too.
         let behind = match self.media.look(segment, place.at, limit)? {
-            Word::Frame(frame) => last >= frame.end,
+            Word::Frame(frame) => match self.media.look(segment, frame.end, limit)? {
+                Word::Frame(_) => true,
+                Word::Other(word) => self.is_step_from_here(Place { at: frame.end, ..place }, word),
+                _ => false,
+            },
             _ => false,
         };
         // Without a head to go by, it is known by what it is: the step of a cursor.
@@ -416,14 +429,29 @@ fn has_content<S: Store, const P: usize, const C: usize>(
 ) -> Result<bool, MediumError> {
     let limit = media.geometry.segment_bytes;
     let align = media.align();
-    let header = scan(media, before, limit, true)?.state.header_bytes(align as usize) as u32;
+    let told = scan(media, before, limit, true)?;
+    let header = told.state.header_bytes(align as usize) as u32;
     if !media.geometry.rewritable {
+        // Where the last segment ended torn, the header may have had one more cursor: one that joined when power went, was
+        // there when this segment was begun, and is not any more. Its header was longer then.
+        let slack =
+            if told.blank { 0 } else { (CURSOR_BYTES.wrapping_add(padded(MAX_NAME)) as u32).wrapping_add(align) };
+        let anchor = media.word(segment, header.saturating_sub(CRC_BYTES as u32))?.unwrap_or(0);
         // It was erased before its label was written, so whatever is not blank was written since; but for zeros, which
         // another erasure of it may have begun with, if its own begin was cut. No head has a byte of zeros or ones first.
+        let plain = |word: u32| word.to_le_bytes().into_iter().all(|byte| matches!(byte, 0 | u8::MAX));
         let mut at = header;
         while at < limit {
-            let plain = |word: u32| word.to_le_bytes().into_iter().all(|byte| matches!(byte, 0 | u8::MAX));
-            if !media.word(segment, at)?.is_some_and(plain) {
+            let place = Place { id: media.id, number, at, anchor };
+            let is_content = match media.word(segment, at)? {
+                Some(word) if plain(word) => false,
+                word if at.wrapping_sub(header) < slack => {
+                    matches!(media.look(segment, at, limit)?, Word::Frame(_))
+                        || word.is_some_and(|word| told.state.is_near_step(|slot| stepped(place.seed(), word, slot)))
+                }
+                _ => true,
+            };
+            if is_content {
                 return Ok(true);
             }
             at = at.wrapping_add(align);

@@ -163,6 +163,14 @@ impl<const P: usize, const C: usize> State<P, C> {
         }
     }
 
+    /// Whether a step can be that of a cursor from where it is, or from further on; `from` answers for each slot from where.
+    pub(super) fn is_near_step(&self, from: impl Fn(usize) -> u32) -> bool {
+        self.cursors
+            .iter()
+            .enumerate()
+            .any(|(slot, cursor)| cursor.is_some_and(|cursor| from(slot).wrapping_sub(cursor.committed as u32) < 16))
+    }
+
     /// Does a change. `false` if it cannot be: then it was never written by a journal.
     pub(super) fn apply(&mut self, change: Change) -> bool {
         match change {
