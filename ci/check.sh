@@ -29,6 +29,9 @@ USAGE="usage: ci/check.sh [PART [ARG]]
   fuzz [SECONDS]  each fuzz target for so long (default 20)
   hostile [SECONDS]  a process that rewrites a shared lease while it is read, for so long (default 10)
   kill [ROUNDS]   processes that share a topic and a group, one killed each round (default 20)
+  cuts [full]     power cuts on emulated flash, once, twice and thrice; full: 2.5 million and 10 million of them
+  flips [full]    wrong bits in images of journals; full: every bit of many journals
+  planted [NAME]  bugs planted in the journal, each of which the tests must find
   bench [WHICH]   the targets beside other queues; processes: only those between processes, in long rounds;
                   full: everything, into RESULTS.md
   flash-economy [ekv]  what the journal reads, programs and erases beside sequential-storage; ekv: and beside ekv, for minutes
@@ -36,7 +39,7 @@ USAGE="usage: ci/check.sh [PART [ARG]]
   bench-durable [full]  the journal in files beside other durable queues; full: a million records, into DURABLE.md"
 
 # In the order in which CI runs them: what fails soonest comes first.
-PARTS=(lint test features firmware size flash-economy instructions loom membership tsan fuzz hostile kill bench)
+PARTS=(lint test features firmware size flash-economy instructions loom membership tsan fuzz hostile kill cuts flips bench)
 
 # Bytes of flash the ring may add to a thumbv7m firmware at opt-level s.
 SIZE_BUDGET=3072
@@ -616,6 +619,67 @@ part_kill() {
     printf 'kill: %s\n' "$(sed -n 's/.*passed [0-9]* rounds: //p' "$LOG")"
 }
 
+# ---------------------------------------------------------------------------------------------------------------- cuts
+
+part_cuts() {
+    local scale=2 least=(100000 100000)
+    if [[ ${1:-} == full ]]; then
+        scale=8 least=(2500000 10000000)
+    elif (($#)); then
+        usage
+    fi
+    FABRIC_MQ_SCALE=$scale tested "cuts" cargo test --release --features durable --test cuts -- --nocapture
+    if (("$(survived cuts)" < least[0] || "$(survived pairs)" < least[1])); then
+        failed "cuts: fewer than ${least[*]}" || return
+    fi
+    printf 'cuts: %s cuts, %s pairs, %s triples, 0 violations\n' "$(grouped "$(survived cuts)")" \
+        "$(grouped "$(survived pairs)")" "$(grouped "$(survived triples)")"
+}
+
+# --------------------------------------------------------------------------------------------------------------- flips
+
+part_flips() {
+    local scale=2
+    if [[ ${1:-} == full ]]; then
+        scale=64
+    elif (($#)); then
+        usage
+    fi
+    FABRIC_MQ_SCALE=$scale tested "flips" cargo test --release --features durable --test flips -- --nocapture
+    printf 'flips: %s bits, %s pairs of bits, %s wrong segments, 0 not noticed\n' "$(grouped "$(survived flips)")" \
+        "$(grouped "$(survived pairs)")" "$(grouped "$(survived segments)")"
+}
+
+# ------------------------------------------------------------------------------------------------------------- planted
+
+# Each patch plants one bug in a copy of the tree; the journal's tests have to fail there, and not for want of a build.
+part_planted() {
+    local tree="$SCRATCH/tree" patch name status caught=0 missed=()
+    local tests=(--features durable --test cuts --test flips --test journal)
+    export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/planted" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+    mkdir -p "$tree"
+    git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
+    for patch in ci/planted/*"${1:-}"*.patch; do
+        name="$(basename "$patch" .patch)"
+        if ! patch --quiet --directory "$tree" -p1 --forward <"$patch"; then
+            failed "planted: $name does not apply" || return
+        fi
+        quietly "$name" in_dir "$tree" cargo test --release --no-run "${tests[@]}"
+        status=0
+        in_dir "$tree" timeout 120 cargo test --release --no-fail-fast "${tests[@]}" >"$LOG" 2>&1 || status=$?
+        if ((status == 0)); then
+            missed+=("$name")
+        else
+            caught=$((caught + 1))
+        fi
+        patch --quiet --directory "$tree" -p1 --reverse <"$patch"
+    done
+    if ((${#missed[@]} != 0)); then
+        failed "planted: not found: ${missed[*]}" || return
+    fi
+    printf 'planted: %d bugs, all found\n' "$caught"
+}
+
 # --------------------------------------------------------------------------------------------------------------- bench
 
 # iceoryx2 alone needs it: without, there are no targets between processes.
@@ -744,7 +808,7 @@ help | --help | -h)
     exit
     ;;
 all | lint | test | features | firmware | size | loom | tsan) (($# <= 1)) || usage ;;
-fuzz | hostile | kill | bench | membership | flash-economy | bench-durable) (($# <= 2)) || usage ;;
+fuzz | hostile | kill | bench | membership | cuts | flips | planted | flash-economy | bench-durable) (($# <= 2)) || usage ;;
 instructions) [[ $# == 1 || ($# == 2 && $2 == --bless) ]] || usage ;;
 *) usage ;;
 esac

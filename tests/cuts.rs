@@ -2,6 +2,8 @@
 //! way; then again while it recovers, and a third time.
 //!
 //! `FABRIC_MQ_SCALE`: 1 cuts in one way at each place, in turn; 2 in all ways; n in all ways, n - 1 times with other seeds.
+//! A second cut comes at every place, in one way; from 8 on the first one of two is made in all ways, and the second one
+//! n / 2 times with other seeds.
 //! `FABRIC_MQ_ONLY=word` runs the workloads and geometries whose name has the word.
 
 #![cfg(all(feature = "durable", not(loom)))]

@@ -78,6 +78,8 @@ struct Step<const W: usize, const E: usize> {
     after: Rc<Model>,
     /// What may be found too: what an earlier cut had under way, as long as nothing was acknowledged since.
     also: Vec<Rc<Model>>,
+    /// Whether there may be no journal: its format was cut, and nothing was acknowledged since.
+    unborn: bool,
 }
 
 /// A flash that power was cut of, and what may be found there.
@@ -86,6 +88,7 @@ struct Wreck<const W: usize, const E: usize> {
     before: Option<Rc<Model>>,
     after: Rc<Model>,
     also: Vec<Rc<Model>>,
+    unborn: bool,
     /// Whether bits may still change.
     weak: bool,
     /// How many cuts there were.
@@ -107,6 +110,7 @@ impl<const W: usize, const E: usize> Step<W, E> {
             before: self.before.clone(),
             after,
             also: self.also.clone(),
+            unborn: self.unborn,
             weak: weak || was_weak,
             cuts,
         }
@@ -182,6 +186,7 @@ struct Recorder<const W: usize, const E: usize> {
     trace: Trace<W, E>,
     model: Rc<Model>,
     also: Vec<Rc<Model>>,
+    unborn: bool,
     steps: Vec<Step<W, E>>,
 }
 
@@ -190,7 +195,7 @@ impl<const W: usize, const E: usize> Recorder<W, E> {
     fn format(segments: usize) -> Self {
         let trace = Trace::default();
         let log = model::format(Chip { flash: Flash::new(segments), trace: Some(Rc::clone(&trace)), wreck: None });
-        let mut this = Self { log, trace, model: Rc::default(), also: Vec::new(), steps: Vec::new() };
+        let mut this = Self { log, trace, model: Rc::default(), also: Vec::new(), unborn: true, steps: Vec::new() };
         this.keep("format", None, Rc::default());
         this
     }
@@ -201,7 +206,7 @@ impl<const W: usize, const E: usize> Recorder<W, E> {
         let chip = Chip { flash: wreck.flash.clone(), trace: Some(Rc::clone(&trace)), wreck: None };
         let log = match model::open(chip) {
             Ok(log) => log,
-            Err(OpenError::None) if wreck.before.is_none() => return None,
+            Err(OpenError::None) if wreck.unborn => return None,
             Err(error) => panic!("{error:?}"),
         };
         let model = Rc::clone(wreck.found(&log));
@@ -212,7 +217,7 @@ impl<const W: usize, const E: usize> Recorder<W, E> {
             Vec::new()
         };
         let model = Rc::new(model.salted(wreck.cuts));
-        Some(Self { log, trace, model, also, steps: Vec::new() })
+        Some(Self { log, trace, model, also, unborn: wreck.unborn && wreck.weak, steps: Vec::new() })
     }
 
     fn keep(&mut self, op: &str, before: Option<Rc<Model>>, after: Rc<Model>) {
@@ -220,10 +225,11 @@ impl<const W: usize, const E: usize> Recorder<W, E> {
         let wrote = !events.is_empty();
         for event in events {
             let (before, after, also) = (before.clone(), Rc::clone(&after), self.also.clone());
-            self.steps.push(Step { event, op: op.into(), before, after, also });
+            self.steps.push(Step { event, op: op.into(), before, after, also, unborn: self.unborn });
         }
         if wrote {
             self.also.clear();
+            self.unborn = false;
         }
         self.model = after;
     }
@@ -261,7 +267,7 @@ fn check<const W: usize, const E: usize>(wreck: &Wreck<W, E>, turn: u64, thoroug
     let before = wreck.flash.counters().clone();
     let log = match model::open(chip(wreck.flash.clone())) {
         Ok(log) => log,
-        Err(OpenError::None) if wreck.before.is_none() => {
+        Err(OpenError::None) if wreck.unborn => {
             tally.unborn += 1;
             let log = model::format(chip(wreck.flash.clone()));
             assert!(Model::default().agrees(&log));
@@ -275,7 +281,14 @@ fn check<const W: usize, const E: usize>(wreck: &Wreck<W, E>, turn: u64, thoroug
     let mut log = log;
     model::read_all(&mut log, first);
     // Opened again, without a word written.
-    let mut log = model::open(model::into_chip(log)).expect("a journal");
+    let mut log = match model::open(model::into_chip(log)) {
+        Ok(log) => log,
+        Err(OpenError::None) if wreck.unborn && wreck.weak => {
+            tally.unborn += 1;
+            return;
+        }
+        Err(error) => panic!("{error:?}"),
+    };
     let model = wreck.found(&log);
     if wreck.weak {
         // What is under way may be there once more, or not.
@@ -374,16 +387,21 @@ fn once<const W: usize, const E: usize>(workload: &Workload, segments: usize, ta
 fn twice<const W: usize, const E: usize>(workload: &Workload, segments: usize, tally: &mut Tally) {
     let recorder = recorded::<W, E>(workload, segments);
     let (mut turn, mut inner) = (0, 0);
-    // Sparse first cuts at the least scale: one in so many, in turn.
-    let every = if scale() == 1 { 16 } else { 1 };
-    each_cut(&recorder.steps, &mut turn, scale().min(2), false, 1, |wreck, turn| {
+    // The first cut: in one way at one place in sixteen, in four, or at each; at last in every way.
+    let (every, times) = match scale() {
+        1 => (16, 1),
+        2..4 => (4, 1),
+        4..8 => (1, 1),
+        _ => (1, 2),
+    };
+    each_cut(&recorder.steps, &mut turn, times, false, 1, |wreck, turn| {
         if turn % every != 0 {
             return;
         }
         let Some(next) = Recorder::open(&wreck) else { return };
         let ops = next_ops(&next.model, turn);
         let next = next.play(&ops);
-        for _ in 0..scale().saturating_sub(1).max(1) {
+        for _ in 0..(scale() / 2).max(1) {
             each_cut(&next.steps, &mut inner, 1, wreck.weak, 2, |wreck, turn| {
                 check(&wreck, turn, false, tally);
             });
