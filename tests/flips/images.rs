@@ -285,7 +285,7 @@ fn made(kind: &'static str, unit: u32, round: u64, id: u64) -> Golden {
     }
     // More than a lap.
     for lap in 0..34 {
-        maker.append((lap % 2) as u8, lap * 7, [0, 1, 33, 64, 20][usize::from(lap % 5)]);
+        maker.append(lap % 2, lap * 7, [0, 1, 33, 64, 20][usize::from(lap % 5)]);
         if lap % 3 == 0 {
             maker.batch(0, &[5, 0, 12]);
         }
