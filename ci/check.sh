@@ -32,6 +32,8 @@ USAGE="usage: ci/check.sh [PART [ARG]]
   cuts [full]     power cuts on emulated flash, once, twice and thrice; full: 2.5 million and 10 million of them
   flips [full]    wrong bits in images of journals; full: every bit of many journals
   planted [NAME]  bugs planted in the journal, each of which the tests must find
+  crash-states [full]  a journal on files: the power goes, calls fail, files are cut off; full: a million states and more
+  kill-store [ROUNDS]  a process that writes a journal on real files, killed each round (default 50)
   bench [WHICH]   the targets beside other queues; processes: only those between processes, in long rounds;
                   full: everything, into RESULTS.md
   flash-economy [ekv]  what the journal reads, programs and erases beside sequential-storage; ekv: and beside ekv, for minutes
@@ -39,7 +41,7 @@ USAGE="usage: ci/check.sh [PART [ARG]]
   bench-durable [full]  the journal in files beside other durable queues; full: a million records, into DURABLE.md"
 
 # In the order in which CI runs them: what fails soonest comes first.
-PARTS=(lint test features firmware size flash-economy instructions loom membership tsan fuzz hostile kill cuts flips bench)
+PARTS=(lint test features firmware size flash-economy instructions loom membership tsan fuzz hostile kill cuts flips crash-states kill-store bench)
 
 # Bytes of flash the ring may add to a thumbv7m firmware at opt-level s.
 SIZE_BUDGET=3072
@@ -72,7 +74,7 @@ UNSAFE_FILES=(
 # Files outside lib.rs, platform/ and observe/ with a cfg that is neither of tests nor of a whole item of the features
 # alloc or postcard, how many, and why.
 CFG_EXCEPTIONS=(
-    "src/durable/mod.rs 2 files need an operating system"
+    "src/durable/mod.rs 4 files and threads need an operating system"
     "src/lease/memory.rs 2 the model checker's atomics have no constant constructor"
     "src/lease/mod.rs 5 leases that processes share, and the thread that renews, need an operating system; no verbs in the model checker"
     "src/lease/term.rs 2 the same as in memory.rs"
@@ -680,6 +682,37 @@ part_planted() {
     printf 'planted: %d bugs, all found\n' "$caught"
 }
 
+# -------------------------------------------------------------------------------------------------------- crash states
+
+part_crash-states() {
+    local states least=20000 settings=() profile=()
+    case ${1:-} in
+    "") ;;
+    full) least=1000000 settings=(FABRIC_MQ_SCALE=100) profile=(--release) ;;
+    *) usage ;;
+    esac
+    tested "states" env "${settings[@]}" cargo test "${profile[@]}" --all-features --features critical-section/std --test crash_states -- --nocapture
+    states="$(survived states)"
+    if ((states < least)); then
+        failed "crash-states: $states of $least" || return
+    fi
+    grep -oE 'passed [0-9]+ states: .*' "$LOG" | sed 's/^/  /'
+    printf 'crash-states: %s states of a journal on files; nothing acknowledged was lost, nothing else was read, all went on\n' \
+        "$(grouped "$states")"
+}
+
+# ---------------------------------------------------------------------------------------------------------- kill store
+
+part_kill-store() {
+    local rounds=${1:-50}
+    [[ $rounds =~ ^[1-9][0-9]*$ ]] || usage
+    FABRIC_MQ_ROUNDS=$rounds tested "$rounds rounds" cargo test --all-features --features critical-section/std --test kill_store -- --nocapture
+    if (("$(survived rounds)" < rounds)); then
+        failed "kill-store: fewer than $rounds rounds" || return
+    fi
+    printf 'kill-store: %s\n' "$(sed -n 's/.*passed [0-9]* rounds: //p' "$LOG")"
+}
+
 # --------------------------------------------------------------------------------------------------------------- bench
 
 # iceoryx2 alone needs it: without, there are no targets between processes.
@@ -808,7 +841,7 @@ help | --help | -h)
     exit
     ;;
 all | lint | test | features | firmware | size | loom | tsan) (($# <= 1)) || usage ;;
-fuzz | hostile | kill | bench | membership | cuts | flips | planted | flash-economy | bench-durable) (($# <= 2)) || usage ;;
+fuzz | hostile | kill | crash-states | kill-store | bench | membership | cuts | flips | planted | flash-economy | bench-durable) (($# <= 2)) || usage ;;
 instructions) [[ $# == 1 || ($# == 2 && $2 == --bless) ]] || usage ;;
 *) usage ;;
 esac

@@ -50,10 +50,15 @@ adds! {
         durable::CursorId, durable::Extent, durable::FetchError, durable::Geometry, durable::Journal,
         durable::JournalConfig, durable::JournalStats, durable::MediumError, durable::NorStore, durable::OpenError,
         durable::PumpError, durable::RamStore, durable::Spool, durable::SpoolError, durable::SpoolMode, durable::SpoolReadError,
+        durable::SplitSync, durable::inspect::ChangeKind, durable::inspect::Inspector, durable::inspect::Item,
+        durable::inspect::Label, durable::inspect::Role, durable::inspect::Segment, durable::inspect::write_unit,
         durable::Recovery, durable::Store, durable::StoreError, durable::Stored, durable::MAX_WRITE_UNIT,
     }
+    "durable" on all(feature = "std") {
+        durable::Appended, durable::FlushPolicy, durable::Level, durable::SharedJournal, durable::SharedStats,
+    }
     "durable" on all(unix, feature = "std") {
-        durable::Disk, durable::FileConfig, durable::FileStore, durable::SystemDisk, durable::SystemFile,
+        durable::Disk, durable::FileConfig, durable::FileStore, durable::PendingFiles, durable::SystemDisk, durable::SystemFile,
     }
     "postcard" on all() { message::PayloadError, producer::TypedError }
 }

@@ -86,6 +86,7 @@
 //! |---|---|---|
 //! | a segment is erased | no label, or an old one | it is not the newest; erased again before it is used |
 //! | a header is written | no label, or a header that does not verify, and no frame behind it | as above; the segment before is the newest |
+//! | the same, in a file, where the label is written last | in one sector of 512 bytes: no label; in several: as above | as above. A label without its header in the same sector is damage |
 //! | a frame is written | a head that does not check, or a CRC that does not verify, and no later frame that is *after sync* | the log ends before it. Nothing more is written to this segment: the next one is begun, and its *end* says where this one ends |
 //! | a frame is complete, but its last unit is weak | it verifies | the last record is copied into the next segment (refresh) before anything depends on it |
 //! | a frame in the middle of several that count together | frames with *more*, the last one missing | the log ends before the first of them |

@@ -26,6 +26,8 @@ pub(super) struct Media<S> {
     pub(super) geometry: Geometry,
     /// The journal's number.
     pub(super) id: u64,
+    /// Whether anything could not be read since this was last cleared.
+    pub(super) missed: bool,
 }
 
 /// What a header says besides its tables.
@@ -127,9 +129,26 @@ impl<S: Store> Media<S> {
     pub(super) fn get(&mut self, segment: u32, at: u32, into: &mut [u8]) -> Result<bool, MediumError> {
         match self.store.read(segment, at, into) {
             Ok(()) => Ok(true),
-            Err(MediumError::Unreadable) => Ok(false),
+            Err(MediumError::Unreadable) => {
+                self.missed = true;
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether all of a stretch can be read.
+    pub(super) fn is_readable(&mut self, segment: u32, from: u32, to: u32) -> Result<bool, MediumError> {
+        let mut at = from;
+        while at < to {
+            let mut bytes = [0; CHUNK];
+            let count = (to.wrapping_sub(at) as usize).min(CHUNK);
+            if !self.get(segment, at, bytes.get_mut(..count).unwrap_or_default())? {
+                return Ok(false);
+            }
+            at = at.wrapping_add(count as u32);
+        }
+        Ok(true)
     }
 
     /// Four bytes.
@@ -325,7 +344,7 @@ impl<S: Store> Media<S> {
             None => self.tables(&mut from, partitions, cursors)?,
             Some(_) => self.pass_tables(&mut from, partitions, cursors)?.then(|| State::empty(0)).flatten(),
         };
-        let (Some(state), Some(anchor)) = (state, self.end_of_header(&mut from, number)?) else {
+        let (Some(state), Some(anchor)) = (state, self.end_of_header(&mut from, number, unit)?) else {
             return Ok(Found::Nothing);
         };
         // What does not verify says nothing, not even that it is too large.
@@ -350,11 +369,18 @@ impl<S: Store> Media<S> {
     }
 
     /// Reads the zeros and the CRC at the end of a header; `None` if it does not verify.
-    fn end_of_header(&mut self, from: &mut In, number: u32) -> Result<Option<u32>, MediumError> {
+    ///
+    /// It is as long as the unit that it names makes it: one that was made for another unit is told from damage.
+    fn end_of_header(&mut self, from: &mut In, number: u32, unit: u8) -> Result<Option<u32>, MediumError> {
+        let unit = 1_u32.checked_shl(u32::from(unit & !UNCLEAN)).unwrap_or(u32::MAX);
+        if unit > MAX_WRITE_UNIT {
+            return Ok(None);
+        }
+
         if self.geometry.rewritable && !from.take(self, &mut [0; NONCE_BYTES])? {
             return Ok(None);
         }
-        let align = self.align();
+        let align = unit.max(4);
         let zeros = align.wrapping_sub(from.at.wrapping_add(CRC_BYTES as u32)) & align.wrapping_sub(1);
         let mut none = [0; MAX_WRITE_UNIT as usize];
         let Some(none) = none.get_mut(..zeros as usize) else { return Ok(None) };
@@ -447,9 +473,20 @@ impl<S: Store> Media<S> {
             state.cursors.iter().flatten().count() as u8,
             self.geometry.write_unit.trailing_zeros() as u8,
         );
-        let mut out = Out::new(&mut self.store, segment, 0, 0);
-        out.put(&begin.number.to_le_bytes())?;
-        out.put(&label(VERSION, segment, begin.number).to_le_bytes())?;
+        let mut words = [0; LABEL_BYTES];
+        let said = begin.number.to_le_bytes().into_iter().chain(label(VERSION, segment, begin.number).to_le_bytes());
+        for (to, from) in words.iter_mut().zip(said) {
+            *to = from;
+        }
+        // A write that ended early, or whose process was killed, leaves no label without its header if that comes last.
+        let last = self.geometry.rewritable && self.geometry.write_unit as usize <= LABEL_BYTES;
+        let mut out = if last {
+            Out::new(&mut self.store, segment, LABEL_BYTES as u32, crc32c(0, &words))
+        } else {
+            let mut out = Out::new(&mut self.store, segment, 0, 0);
+            out.put(&words)?;
+            out
+        };
         out.put(&MAGIC)?;
         out.put(&[VERSION, unit | if begin.unclean { UNCLEAN } else { 0 }, partitions, cursors, 0])?;
         out.put(&id.to_le_bytes())?;
@@ -462,7 +499,11 @@ impl<S: Store> Media<S> {
         if let Some(nonce) = nonce {
             out.put(&nonce.to_le_bytes())?;
         }
-        out.finish(align, End::Header(begin.number))
+        let spot = out.finish(align, End::Header(begin.number))?;
+        if last {
+            self.store.program(segment, 0, &words)?;
+        }
+        Ok(spot)
     }
 
     /// Writes a frame of a body in parts, at a place and with its seed. Answers where it ends.
@@ -542,7 +583,7 @@ impl<S: Store> Media<S> {
 }
 
 /// The label of a segment.
-fn label(version: u8, segment: u32, number: u32) -> u32 {
+pub(super) fn label(version: u8, segment: u32, number: u32) -> u32 {
     let crc =
         [&[version][..], &segment.to_le_bytes(), &number.to_le_bytes()].into_iter().fold(crc32c(0, LABEL), crc32c);
     remapped(crc)
@@ -576,7 +617,7 @@ impl In {
     }
 }
 
-/// What a CRC ends: a header, or a frame of that kind, a record's with its offset; or a change that must not verify.
+/// What a CRC ends: the header of a segment of that number, or a frame of that kind, a record's with its offset; or a change that must not verify.
 #[derive(Clone, Copy)]
 enum End {
     Header(u32),
@@ -647,5 +688,23 @@ impl<'s, S: Store> Out<'s, S> {
         self.filled = self.filled.wrapping_add(CRC_BYTES);
         self.program()?;
         Ok(Spot { at: self.at, anchor: last })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header is that of one number only, also where its label is damaged and the number has to be guessed.
+    #[test]
+    fn a_header_says_one_number() {
+        let mut sums = [0; 64];
+        for (number, sum) in (1_u32..).zip(sums.iter_mut()) {
+            let words = [number.to_le_bytes(), label(VERSION, 3, number).to_le_bytes()];
+            let crc = words.iter().fold(0, |crc, word| crc32c(crc, word));
+            *sum = anchor(crc32c(crc, b"the rest"), 3, number);
+        }
+        sums.sort_unstable();
+        assert!(sums.windows(2).all(|pair| pair.first() != pair.last()));
     }
 }

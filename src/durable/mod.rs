@@ -10,6 +10,8 @@
 //! - `FileStore` (with `std`, on Unix): files of one size in a directory.
 //! - [`RamStore`]: memory, for tests and for images of flash.
 //!
+//! Threads share a journal by `SharedJournal` (with `std`); [`inspect`] looks at one without changing it.
+//!
 //! # What is promised
 //! - What was appended, or committed, before [`Journal::sync`] returned is there after a power cut, at any moment, in order.
 //!   On flash that holds as soon as the call returns.
@@ -24,6 +26,7 @@ mod error;
 #[cfg(all(feature = "durable", feature = "std", unix))]
 mod files;
 mod frame;
+pub mod inspect;
 mod journal;
 mod layout;
 mod media;
@@ -31,17 +34,21 @@ mod nor;
 mod ram;
 mod read;
 mod recover;
+#[cfg(all(feature = "durable", feature = "std"))]
+mod shared;
 mod spool;
 mod state;
 mod store;
 
 pub use error::{Extent, FetchError, OpenError, StoreError};
 #[cfg(all(feature = "durable", feature = "std", unix))]
-pub use files::{Disk, FileConfig, FileStore, SystemDisk, SystemFile};
+pub use files::{Disk, FileConfig, FileStore, PendingFiles, SystemDisk, SystemFile};
 pub use journal::{CursorId, Journal, JournalConfig, JournalStats};
 pub use nor::NorStore;
 pub use ram::RamStore;
 pub use read::Stored;
 pub use recover::Recovery;
+#[cfg(all(feature = "durable", feature = "std"))]
+pub use shared::{Appended, FlushPolicy, Level, SharedJournal, SharedStats};
 pub use spool::{PumpError, Spool, SpoolError, SpoolMode, SpoolReadError};
-pub use store::{Geometry, MAX_WRITE_UNIT, MediumError, Store};
+pub use store::{Geometry, MAX_WRITE_UNIT, MediumError, SplitSync, Store};

@@ -10,6 +10,7 @@ use super::store::{MediumError, Store};
 use crate::error::Corrupt;
 use crate::message::MessageRef;
 use crate::types::Offset;
+use core::cmp::Ordering;
 
 /// Where a cursor reads.
 #[derive(Clone, Copy, Debug)]
@@ -159,9 +160,18 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         let next = self.state.next(partition);
         let known = self.marks.get(cursor.slot()).copied().flatten();
         let stood = known.map_or(progress.committed, |mark| mark.offset);
-        let mut mark = match known {
-            Some(mark) if mark.number != NOWHERE => mark,
-            _ => self.locate(partition, stood)?,
+        let near = match known {
+            Some(mark) if mark.number != NOWHERE => Some(mark),
+            _ => self.approach(partition, stood)?,
+        };
+        let Some(mut mark) = near else {
+            // The oldest segment has no header any more.
+            let Some(begun) = self.successor(self.head.0, self.head.1)? else {
+                return Err(FetchError::Damaged { at: self.whole(self.head.0), offset: Offset::new(stood) });
+            };
+            let mark = Mark::first(&begun, partition);
+            self.put_mark(cursor, mark);
+            return Ok(mark.offset.saturating_sub(stood));
         };
         let limit = self.limit(&mut mark)?;
         let step = self.media.align();
@@ -186,6 +196,28 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         Ok(mark.offset.saturating_sub(stood))
     }
 
+    /// As near to an offset as one gets without passing damage by; `None` if the segment where the way starts has no header.
+    fn approach(&mut self, partition: u8, offset: u64) -> Result<Option<Mark>, FetchError> {
+        let mut mark = match self.segment_of(partition, offset) {
+            Ok(mark) => mark,
+            Err(FetchError::Damaged { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        while mark.offset < offset {
+            match self.advance_mark(&mut mark, partition) {
+                Ok(Step::Record(frame)) => mark = Mark { at: frame.end, offset: mark.offset.wrapping_add(1), ..mark },
+                Ok(Step::Moved) => {}
+                Err(FetchError::Damaged { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(mark))
+    }
+
+    const fn whole(&self, segment: u32) -> Extent {
+        Extent { segment, from: 0, to: self.media.geometry.segment_bytes }
+    }
+
     fn put_mark(&mut self, cursor: CursorId, mark: Mark) {
         if let Some(place) = self.marks.get_mut(cursor.slot()) {
             *place = Some(mark);
@@ -198,7 +230,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
     }
 
     /// Where the mark's segment ends.
-    fn limit(&mut self, mark: &mut Mark) -> Result<u32, MediumError> {
+    pub(super) fn limit(&mut self, mark: &mut Mark) -> Result<u32, MediumError> {
         if mark.number == self.tail.number {
             return Ok(self.tail.at);
         }
@@ -206,9 +238,13 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             return Ok(end);
         }
         let end = match self.successor(mark.segment, mark.number)? {
-            // Behind a segment without records, the next one speaks of an earlier one.
-            Some(begun) if self.media.steps(mark.segment, begun.segment) != u32::from(begun.begin.back) => mark.at,
-            Some(begun) => begun.begin.end,
+            Some(begun) => match self.media.steps(mark.segment, begun.segment).cmp(&u32::from(begun.begin.back)) {
+                // Behind a segment without records, the next one speaks of an earlier one.
+                Ordering::Less => mark.at,
+                Ordering::Equal => begun.begin.end,
+                // It speaks of one in between, whose header is damaged: nobody says where this one ends.
+                Ordering::Greater => self.media.geometry.segment_bytes,
+            },
             None => self.media.geometry.segment_bytes,
         };
         mark.end = Some(end);
@@ -412,7 +448,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         }
         // What was read on the way is damaged: one by one from the oldest, which the tail's header vouches for.
         let Some(mut last) = self.begun(self.head.0)? else {
-            let at = Extent { segment: self.head.0, from: 0, to: self.media.geometry.segment_bytes };
+            let at = self.whole(self.head.0);
             return Err(FetchError::Damaged { at, offset: Offset::new(offset) });
         };
         while let Some(begun) = self.successor(last.segment, last.begin.number)? {

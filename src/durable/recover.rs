@@ -1,12 +1,12 @@
 //! Opening a journal: the newest segment, what it says, where it ends, and whether that is the end or damage.
 
 use super::error::{Extent, OpenError};
-use super::frame::{Kind, Place, step, stepped};
+use super::frame::{Kind, Place, offset_of, step, stepped, trailer};
 use super::journal::{Begun, Data, Journal, JournalStats, Stand, Tail, check};
-use super::layout::{CRC_BYTES, CURSOR_BYTES};
+use super::layout::{CRC_BYTES, CURSOR_BYTES, LABEL_BYTES};
 use super::media::{Found, Framed, Media, Source, Word};
 use super::state::{Change, MAX_CHANGE, REFRESH, State, padded};
-use super::store::{MediumError, Store};
+use super::store::{Geometry, MediumError, Store};
 use crate::name::MAX_NAME;
 
 /// What was found when a journal was opened.
@@ -84,7 +84,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
     /// # Errors
     /// [`OpenError`]. Damage is none: it is told by [`recovery`](Self::recovery), and what is left can be read.
     pub fn open(store: S) -> Result<Self, OpenError> {
-        let mut media = Media { geometry: store.geometry(), store, id: 0 };
+        let mut media = Media { geometry: store.geometry(), store, id: 0, missed: false };
         check::<P, C>(media.geometry)?;
         let newest = newest_of(&mut media)?;
         let Some((mut segment, mut number)) = newest else {
@@ -107,18 +107,25 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             }
         }
         let mut damage = None;
+        media.missed = false;
         let begun = match found(&mut media, segment, number)? {
             Some(begun) => begun,
             None => {
-                let begun = before(&mut media, segment, number)?.ok_or(OpenError::None)?;
-                if has_content(&mut media, segment, number, &begun)? {
+                let unreadable = media.geometry.rewritable && media.missed;
+                let none = if unreadable { MediumError::Unreadable.into() } else { OpenError::None };
+                let begun = before(&mut media, segment, number)?.ok_or(none)?;
+                if unreadable || has_content(&mut media, segment, number, &begun)? {
                     damage = Some(Extent { segment, from: 0, to: media.geometry.segment_bytes });
                 }
                 begun
             }
         };
+        let is_newest = begun.begin.number == number;
         let mut journal = Self::standing(media, begun)?;
         journal.tail.highest = journal.tail.number.max(number);
+        if is_newest {
+            damage = journal.missing()?;
+        }
         if damage.is_some() {
             journal.recovery.damage = damage;
         }
@@ -143,6 +150,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             return Err(OpenError::Geometry);
         }
         let thorough = media.geometry.rewritable;
+        media.missed = false;
         let mut scan = scan(&mut media, &begun, limit, thorough)?;
         let plain = thorough || (scan.blank && intact(&mut media, scan.last)?);
         if !plain {
@@ -199,8 +207,10 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         if blank && flash {
             return Ok(());
         }
+        // A cut leaves nothing unreadable but on flash.
+        let unreadable = !flash && (self.media.missed || !self.media.is_readable(segment, from, limit)?);
         let mut at = broken;
-        while let Some((found, frame, _)) = self.verified_from(place, segment, at, limit)? {
+        while let Some((found, frame, _)) = self.later_frame(place, segment, at, limit)? {
             if frame.head.after_sync && found != broken {
                 self.recovery.damage = Some(Extent { segment, from, to: found });
                 return Ok(());
@@ -208,15 +218,105 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             at = frame.end;
         }
         if blank {
+            if unreadable {
+                // Nothing was stored there, but nothing can be: it goes on in the next segment.
+                self.stand = Stand::Opened { clean: false };
+            }
             return Ok(());
         }
         let extent = Extent { segment, from, to: limit };
-        if flash && self.goes_on(place, segment, limit)? {
+        if unreadable || (flash && self.goes_on(place, segment, limit)?) {
             self.recovery.damage = Some(extent);
         } else {
             self.recovery.torn = Some(extent);
         }
         Ok(())
+    }
+
+    /// The segment that may be newer than the tail, if what it was cannot be told. Only of a medium that no cut makes unreadable,
+    /// and only one that was begun before: there, a label is the old one or the new one, never none.
+    fn missing(&mut self) -> Result<Option<Extent>, MediumError> {
+        let Geometry { segment_bytes, rewritable, .. } = self.media.geometry;
+        if !rewritable {
+            return Ok(None);
+        }
+        let behind = self.media.behind(self.tail.segment);
+        // At the end of the reserve, the two last ones are begun in turns.
+        let turned = (behind == self.head.0).then(|| self.media.before(self.tail.segment));
+        for segment in core::iter::once(behind).chain(turned) {
+            let mut label = [0; LABEL_BYTES];
+            let readable = self.media.get(segment, 0, &mut label)?;
+            // Segments are begun one behind the other, so in the first lap the one behind the tail was not; and the first one
+            // is the first one to be begun again.
+            let was_begun = segment <= self.tail.segment || self.media.label(0)?.is_some_and(|number| number > 1);
+            if !readable || (label == [0; LABEL_BYTES] && was_begun) {
+                return Ok(Some(Extent { segment, from: 0, to: segment_bytes }));
+            }
+            if self.media.label(segment)?.is_some_and(|number| number > self.tail.number) {
+                // It could not be read a moment ago.
+                return Err(MediumError::Unreadable);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first frame at or behind `from` that was written behind the end.
+    ///
+    /// A record's offset is told by its CRC, so if any one will do, the CRC alone tells little: of what an earlier lap has
+    /// left in a file, one in a million would pass. So a record's offset must be one of the next few, or what follows it must
+    /// bear it out.
+    fn later_frame(
+        &mut self,
+        place: Place,
+        segment: u32,
+        from: u32,
+        limit: u32,
+    ) -> Result<Option<(u32, Framed, u32)>, MediumError> {
+        let mut at = from;
+        while let Some(found) = self.verified_from(place, segment, at, limit)? {
+            if self.is_borne_out(place, segment, found, limit)? {
+                return Ok(Some(found));
+            }
+            at = found.0.saturating_add(self.media.align());
+        }
+        Ok(None)
+    }
+
+    fn is_borne_out(
+        &mut self,
+        place: Place,
+        segment: u32,
+        (at, frame, low): (u32, Framed, u32),
+        limit: u32,
+    ) -> Result<bool, MediumError> {
+        if frame.head.kind != Kind::Data {
+            return Ok(true);
+        }
+        // No frame is smaller than its head and its CRC.
+        let most = at.saturating_sub(place.at) / 8;
+        let ahead = |state: &State<P, C>, partition: u8, low: u32| low.wrapping_sub(state.next(partition) as u32);
+        let by = ahead(&self.state, frame.head.partition, low);
+        if by > most {
+            return Ok(false);
+        }
+        if by <= LIKELY {
+            return Ok(true);
+        }
+        let place = Place { at: frame.end, ..place };
+        Ok(match self.media.look(segment, frame.end, limit)? {
+            Word::Frame(next) => match (self.media.sums(segment, place, next)?, next.head.kind) {
+                (Some((crc, said)), Kind::Change) => trailer(crc, Kind::Change, 0) == said,
+                (Some((crc, said)), Kind::Data) if next.head.partition == frame.head.partition => {
+                    offset_of(said, crc) == low.wrapping_add(1)
+                }
+                (Some((crc, said)), Kind::Data) => {
+                    ahead(&self.state, next.head.partition, offset_of(said, crc)) <= most
+                }
+                (None, _) => false,
+            },
+            Word::Other(word) => self.is_step_from_here(place, word),
+            Word::Blank | Word::Unreadable => false,
+        })
     }
 
     /// Whether something was programmed behind the frame at `place`, which does not verify: flash that was cut is blank there.
@@ -270,7 +370,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             let (segment, place) = (self.tail.segment, self.place());
             let limit = self.media.geometry.segment_bytes;
             let mut from = at.to;
-            while let Some((found, frame, low)) = self.verified_from(place, segment, from, limit)? {
+            while let Some((found, frame, low)) = self.later_frame(place, segment, from, limit)? {
                 if frame.head.kind == Kind::Data {
                     let partition = frame.head.partition;
                     let next = self.state.next(partition);
@@ -336,12 +436,14 @@ fn found<S: Store, const P: usize, const C: usize>(
 
 /// Why there is no newest segment.
 fn no_journal<S: Store>(media: &mut Media<S>) -> Result<OpenError, MediumError> {
+    let unreadable = media.geometry.rewritable && media.missed;
     for segment in 0..media.geometry.segments {
         if let Some(found) = media.other_version(segment)? {
             return Ok(OpenError::Version { found });
         }
     }
-    Ok(OpenError::None)
+    // Where no cut can make that so, there may well be one.
+    Ok(if unreadable { OpenError::Medium(MediumError::Unreadable) } else { OpenError::None })
 }
 
 /// The newest segment, by its label, and its number.
@@ -365,6 +467,16 @@ fn newest_of<S: Store>(media: &mut Media<S>) -> Result<Option<(u32, u32)>, Mediu
         None => media.label(last)?.map(|number| (last, number)),
     };
     if best.is_none() {
+        for segment in 0..segments {
+            if let Some(number) = media.label(segment)?
+                && best.is_none_or(|(_, newest)| number > newest)
+            {
+                best = Some((segment, number));
+            }
+        }
+    }
+    if media.missed && media.geometry.rewritable {
+        // The way may have led elsewhere.
         for segment in 0..segments {
             if let Some(number) = media.label(segment)?
                 && best.is_none_or(|(_, newest)| number > newest)
@@ -458,6 +570,10 @@ fn has_content<S: Store, const P: usize, const C: usize>(
         }
         return Ok(false);
     }
+    // No cut makes it unreadable.
+    if !media.is_readable(segment, 0, limit)? {
+        return Ok(true);
+    }
     // A label without its header was written together with it.
     let nonce = super::layout::NONCE_BYTES as u32;
     let header = header.saturating_add(nonce);
@@ -474,6 +590,9 @@ fn has_content<S: Store, const P: usize, const C: usize>(
     }
     Ok(header <= TEARS_AT)
 }
+
+/// How many records damage may have taken for the one behind it to be known by itself.
+const LIKELY: u32 = 16;
 
 /// What a rewritable medium writes as a whole, or not.
 const TEARS_AT: u32 = 512;
@@ -564,4 +683,90 @@ fn scan<S: Store, const P: usize, const C: usize>(
     }
     found.broken = place.at;
     Ok(found)
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
+mod tests {
+    use super::super::frame::{Head, frame_bytes};
+    use super::super::journal::JournalConfig;
+    use super::*;
+
+    /// Files in memory, whose bytes are simply written.
+    #[derive(Clone)]
+    struct Files([u8; 4 * SEGMENT as usize]);
+
+    const SEGMENT: u32 = 4096;
+
+    impl Files {
+        fn part(&mut self, segment: u32, at: u32, len: usize) -> &mut [u8] {
+            let from = (segment * SEGMENT + at) as usize;
+            &mut self.0[from..from + len]
+        }
+    }
+
+    impl Store for Files {
+        fn geometry(&self) -> Geometry {
+            Geometry::files(4, SEGMENT)
+        }
+
+        fn read(&mut self, segment: u32, at: u32, into: &mut [u8]) -> Result<(), MediumError> {
+            into.copy_from_slice(self.part(segment, at, into.len()));
+            Ok(())
+        }
+
+        fn program(&mut self, segment: u32, at: u32, bytes: &[u8]) -> Result<(), MediumError> {
+            self.part(segment, at, bytes.len()).copy_from_slice(bytes);
+            Ok(())
+        }
+
+        fn erase(&mut self, _: u32) -> Result<(), MediumError> {
+            Ok(())
+        }
+
+        fn sync(&mut self) -> Result<(), MediumError> {
+            Ok(())
+        }
+    }
+
+    type Log = Journal<Files, 1, 1>;
+
+    /// A record of that offset, forged so that it verifies.
+    fn forge(log: &mut Log, at: u32, offset: u64) -> u32 {
+        let head = Head { kind: Kind::Data, after_sync: true, more: false, tag: 0, partition: 0, len: 16 };
+        let place = Place { at, ..log.place() };
+        let words = (head.kind, head.words(false));
+        log.media.append(log.tail.segment, (at, place.seed()), words, &[&[7; 16]], offset).unwrap();
+        at + frame_bytes(false, 16, 4)
+    }
+
+    /// Of what an earlier lap left behind the end, one frame in a million has a CRC that some offset explains.
+    #[test]
+    fn what_an_earlier_lap_left_is_no_damage() {
+        let mut log = Log::format(Files([0; 4 * SEGMENT as usize]), JournalConfig::new(1)).unwrap();
+        for _ in 0..5 {
+            log.append(0, 0, &[&[1; 16]]).unwrap();
+        }
+        log.sync().unwrap();
+        let end = log.tail.at;
+        // Where, which offsets one behind the other, and whether they were written here once.
+        for (behind, offsets, is_damage) in [
+            (0x800, &[305][..], false),
+            (0x800, &[4], false),
+            (0x800, &[100], false),
+            (0x20, &[100, 101], false),
+            (0x800, &[100, 102], false),
+            (0x800, &[100, 101], true),
+            (0x800, &[6], true),
+            (0x20, &[6], true),
+        ] {
+            let mut forged = Log::open(log.store().clone()).unwrap();
+            assert_eq!((forged.tail.at, forged.recovery().damage), (end, None));
+            let from = end + behind;
+            offsets.iter().fold(from, |at, offset| forge(&mut forged, at, *offset));
+            let forged = Log::open(forged.into_store()).unwrap();
+            let damage = is_damage.then_some(Extent { segment: 0, from: end, to: from });
+            assert_eq!(forged.recovery().damage, damage, "{behind:#x} {offsets:?}");
+        }
+    }
 }

@@ -10,7 +10,8 @@ pub const MAX_WRITE_UNIT: u32 = 256;
 /// The journal promises the medium that
 /// - what it programs starts and ends at a multiple of [`Geometry::write_unit`], and lies within one segment;
 /// - no write unit is programmed twice between two erasures, unless the medium is [`Geometry::rewritable`];
-/// - it programs a segment in rising order, and erases it right before it uses it again.
+/// - it programs a segment in rising order (but for its first 8 bytes, which come behind the rest of its header if the medium is
+///   rewritable), and erases it right before it uses it again.
 ///
 /// The medium promises the journal that
 /// - what was programmed, or erased, before [`sync`](Self::sync) returned `Ok` is there after a power cut;
@@ -55,6 +56,31 @@ pub trait Store {
     fn nonce(&mut self) -> u64 {
         0
     }
+}
+
+/// A medium that can wait for what was programmed while it goes on being used: what `SharedJournal` needs, so that whoever
+/// appends does not wait for a sync that is under way.
+pub trait SplitSync: Store {
+    /// What is waited for, without the medium.
+    type Pending: Send;
+
+    /// Sends everything that was programmed and erased so far on its way.
+    ///
+    /// # Errors
+    /// As of [`sync`](Store::sync).
+    fn begin_sync(&mut self) -> Result<Self::Pending, MediumError>;
+
+    /// Waits until that is on the medium. Called without the medium, on any thread.
+    ///
+    /// # Errors
+    /// As of [`sync`](Store::sync).
+    fn wait(pending: &Self::Pending) -> Result<(), MediumError>;
+
+    /// Notes what waiting has answered. One is under way at a time.
+    ///
+    /// # Errors
+    /// That of `done`: from then on nothing is programmed any more.
+    fn end_sync(&mut self, pending: Self::Pending, done: Result<(), MediumError>) -> Result<(), MediumError>;
 }
 
 impl<S: Store + ?Sized> Store for &mut S {

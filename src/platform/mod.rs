@@ -16,6 +16,8 @@ pub(crate) mod later;
 pub(crate) mod lock;
 #[cfg_attr(loom, path = "memory_loom.rs")]
 pub(crate) mod memory;
+#[cfg(all(feature = "durable", feature = "std"))]
+pub(crate) mod monitor;
 pub(crate) mod pair;
 mod racy;
 pub(crate) mod run;

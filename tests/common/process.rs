@@ -149,6 +149,14 @@ impl Actor {
         self.child.wait().unwrap();
     }
 
+    /// Kills it; answers what it has said that nobody has listened to.
+    pub(crate) fn killed(mut self) -> Vec<String> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        // Whoever reads its words ends with them.
+        self.said.iter().collect()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

@@ -1,5 +1,6 @@
 //! Which segments' files are open: a few, the ones used last.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// How many files are open at the same time, at most.
@@ -14,6 +15,10 @@ pub(super) struct Handle<F> {
     pub(super) bytes: u64,
     /// Whether it was written to since it was synced.
     pub(super) is_dirty: bool,
+    /// Of the last write, rising: nothing else was written as long as it is the same.
+    pub(super) write: u64,
+    /// The same file, opened once more: whoever syncs by it is told of failures by himself, and takes none from others.
+    pub(super) apart: Option<Arc<F>>,
     /// When it was used.
     turn: u64,
 }
@@ -61,7 +66,7 @@ impl<F> Handles<F> {
     /// Puts a file there, or, with `None`, where there is room; answers where.
     pub(super) fn put(&mut self, place: Option<usize>, segment: u32, file: F, bytes: u64) -> usize {
         self.turn = self.turn.wrapping_add(1);
-        let handle = Handle { segment, file, bytes, is_dirty: false, turn: self.turn };
+        let handle = Handle { segment, file, bytes, is_dirty: false, write: 0, apart: None, turn: self.turn };
         if let Some(place) = place
             && let Some(old) = self.open.get_mut(place)
         {
@@ -70,6 +75,20 @@ impl<F> Handles<F> {
         }
         self.open.push(handle);
         self.open.len().saturating_sub(1)
+    }
+
+    /// Notes that a file is written to.
+    pub(super) fn written(&mut self, place: usize) -> Option<&mut Handle<F>> {
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn;
+        let handle = self.open.get_mut(place)?;
+        handle.is_dirty = true;
+        handle.write = turn;
+        Some(handle)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
     }
 
     /// A place whose file has to be synced.

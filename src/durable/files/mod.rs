@@ -32,5 +32,5 @@ mod window;
 
 pub use config::FileConfig;
 pub use disk::Disk;
-pub use store::FileStore;
+pub use store::{FileStore, PendingFiles};
 pub use system::{SystemDisk, SystemFile};

@@ -3,12 +3,13 @@
 use super::calls::{failed, read_exact, read_up_to, refused, retried, write_all, write_zeros};
 use super::config::FileConfig;
 use super::disk::Disk;
-use super::handles::Handles;
+use super::handles::{HANDLES, Handle, Handles};
 use super::marks::Marks;
 use super::name::{LOCK, Name};
-use super::system::SystemDisk;
+use super::system::{SystemDisk, SystemFile};
 use super::window::Windows;
-use crate::durable::store::{Geometry, MediumError, Store};
+use crate::durable::store::{Geometry, MediumError, SplitSync, Store};
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -36,7 +37,7 @@ use std::time::SystemTime;
 /// from what the system had in memory.
 ///
 /// # Memory
-/// The buffer, four times the window ([`FileConfig`]), a byte for each segment, and up to 16 open files. Everything is allocated when it
+/// The buffer, four times the window ([`FileConfig`]), a byte for each segment, and up to 16 open files (twice as many below a `SharedJournal`). Everything is allocated when it
 /// is opened. Every call may wait for the disk.
 ///
 /// # Example
@@ -307,8 +308,7 @@ impl<D: Disk> FileStore<D> {
     fn write(&mut self, segment: u32, at: u32, bytes: &[u8]) -> Result<(), MediumError> {
         let place = self.handle(segment)?;
         self.marks.set(&mut self.disk, &self.lock, place, segment)?;
-        let handle = self.handles.get_mut(place).ok_or(MediumError::Failed)?;
-        handle.is_dirty = true;
+        let handle = self.handles.written(place).ok_or(MediumError::Failed)?;
         write_all(&mut self.disk, &handle.file, at.into(), bytes).map_err(failed)?;
         self.windows.patch(segment, at, bytes);
         Ok(())
@@ -435,6 +435,54 @@ impl<D: Disk> Store for FileStore<D> {
     fn nonce(&mut self) -> u64 {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         RandomState::new().hash_one((now, std::process::id()))
+    }
+}
+
+/// Files that have to be synced: where they are open, their segments, their last writes.
+#[derive(Debug)]
+pub struct PendingFiles(heapless::Vec<(usize, u32, u64, Arc<SystemFile>), HANDLES>);
+
+impl SplitSync for FileStore<SystemDisk> {
+    type Pending = PendingFiles;
+
+    fn begin_sync(&mut self) -> Result<PendingFiles, MediumError> {
+        if self.is_poisoned {
+            return Err(MediumError::Poisoned);
+        }
+        self.drain()?;
+        let mut pending = PendingFiles(heapless::Vec::new());
+        for place in 0..self.handles.len() {
+            let Some(handle) = self.handles.get_mut(place).filter(|handle| handle.is_dirty) else { continue };
+            let file = match &handle.apart {
+                Some(file) => Arc::clone(file),
+                None => {
+                    let name = Name::segment(handle.segment);
+                    let file = Arc::new(retried(|| self.disk.open(name.as_str())).map_err(refused)?);
+                    Arc::clone(handle.apart.insert(file))
+                }
+            };
+            // There are as many as can be open.
+            pending.0.push((place, handle.segment, handle.write, file)).map_err(|_| MediumError::Failed)?;
+        }
+        Ok(pending)
+    }
+
+    fn wait(pending: &PendingFiles) -> Result<(), MediumError> {
+        pending.0.iter().try_for_each(|(.., file)| retried(|| file.sync()).map_err(failed))
+    }
+
+    fn end_sync(&mut self, pending: PendingFiles, done: Result<(), MediumError>) -> Result<(), MediumError> {
+        if done.is_err() {
+            self.is_poisoned = true;
+            return done;
+        }
+        for (place, segment, write, _) in pending.0 {
+            let same = |handle: &&mut Handle<SystemFile>| handle.segment == segment && handle.write == write;
+            if let Some(handle) = self.handles.get_mut(place).filter(same) {
+                handle.is_dirty = false;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -32,6 +32,13 @@ pub struct SystemDisk {
 #[derive(Debug)]
 pub struct SystemFile(OwnedFd);
 
+impl SystemFile {
+    /// Waits until it is on the medium.
+    pub(super) fn sync(&self) -> Result<()> {
+        Ok(disk::sync_data(self.0.as_fd())?)
+    }
+}
+
 /// Whether it is of this kind, ours, and nobody else's to write.
 fn check(stat: &Stat, kind: FileType) -> Result<()> {
     let is_ours = stat.st_uid == rustix::process::geteuid().as_raw();
@@ -123,7 +130,7 @@ impl Disk for SystemDisk {
     }
 
     fn sync(&mut self, file: &SystemFile) -> Result<()> {
-        Ok(disk::sync_data(file.0.as_fd())?)
+        file.sync()
     }
 
     fn forget(&mut self, file: &SystemFile) {
