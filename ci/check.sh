@@ -685,16 +685,16 @@ part_planted() {
 # -------------------------------------------------------------------------------------------------------- crash states
 
 part_crash-states() {
-    local states least=20000 settings=() profile=()
+    local states fewest=20000 settings=() profile=()
     case ${1:-} in
     "") ;;
-    full) least=1000000 settings=(FABRIC_MQ_SCALE=100) profile=(--release) ;;
+    full) fewest=1000000 settings=(FABRIC_MQ_SCALE=100) profile=(--release) ;;
     *) usage ;;
     esac
     tested "states" env "${settings[@]}" cargo test "${profile[@]}" --all-features --features critical-section/std --test crash_states -- --nocapture
     states="$(survived states)"
-    if ((states < least)); then
-        failed "crash-states: $states of $least" || return
+    if ((states < fewest)); then
+        failed "crash-states: $states of $fewest" || return
     fi
     grep -oE 'passed [0-9]+ states: .*' "$LOG" | sed 's/^/  /'
     printf 'crash-states: %s states of a journal on files; nothing acknowledged was lost, nothing else was read, all went on\n' \
