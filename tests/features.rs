@@ -52,7 +52,7 @@ adds! {
         durable::PumpError, durable::RamStore, durable::Spool, durable::SpoolError, durable::SpoolMode, durable::SpoolReadError,
         durable::SplitSync, durable::inspect::ChangeKind, durable::inspect::Inspector, durable::inspect::Item,
         durable::inspect::Label, durable::inspect::Role, durable::inspect::Segment, durable::inspect::write_unit,
-        durable::Recovery, durable::Store, durable::StoreError, durable::Stored, durable::MAX_WRITE_UNIT,
+        durable::Recovery, durable::Retention, durable::Store, durable::StoreError, durable::Stored, durable::MAX_WRITE_UNIT,
     }
     "durable" on all(feature = "std") {
         durable::Appended, durable::FlushPolicy, durable::Level, durable::SharedJournal, durable::SharedStats,

@@ -13,8 +13,8 @@
 )]
 #![cfg(all(feature = "durable", not(loom)))]
 
-use fabric_mq::Offset;
-use fabric_mq::durable::{FetchError, Geometry, Journal, JournalConfig, RamStore, Store, StoreError};
+use fabric_mq::durable::{FetchError, Geometry, Journal, JournalConfig, RamStore, Retention, Store, StoreError};
+use fabric_mq::{Offset, Ticks};
 use std::collections::BTreeMap;
 
 const BYTES: usize = 16 * 1024;
@@ -228,6 +228,53 @@ fn records_that_are_given_up_are_counted() {
     assert!(matches!(log.trim(0, Offset::new(11)), Err(StoreError::OutOfRange { .. })));
     assert_eq!(log.next(cursor, &mut []), Err(FetchError::BufferTooSmall { len: 1 }));
     assert_eq!(log.next(cursor, &mut buffer).unwrap().unwrap().body(), [8]);
+}
+
+/// By count, by room and by age; by the last two in whole segments.
+#[test]
+fn retention_gives_up_what_its_rules_do_not_keep() {
+    let full = || {
+        let mut log: Journal<_, 2, 2> =
+            Journal::format(flash(16, 4), JournalConfig::new(1).with_partitions(2)).unwrap();
+        let cursor = log.join(0, "a").unwrap();
+        for number in 0..120_u64 {
+            // Sent once a second: 24 of them and a header are what a segment takes.
+            let time = (number * 1000).to_le_bytes();
+            log.append((number % 2) as u8, 1, &[&time, &[7; 24]]).unwrap();
+        }
+        assert_eq!(log.stats().segment_number, 6);
+        (log, cursor)
+    };
+    let heads = |log: &Journal<Ram, 2, 2>| [0, 1].map(|partition| log.span(partition).unwrap().0.value());
+    let mut buffer = [0; 64];
+
+    let (mut log, cursor) = full();
+    assert_eq!(log.retain(Retention::new(), Ticks::MAX), Ok(0));
+    assert_eq!(log.retain(Retention::new().with_records(10), Ticks::ZERO), Ok(100));
+    assert_eq!(heads(&log), [50, 50]);
+    assert_eq!(log.next(cursor, &mut buffer), Err(FetchError::Trimmed { lost: 50 }));
+    assert_eq!(log.next(cursor, &mut buffer).unwrap().unwrap().offset().value(), 50);
+    assert_eq!(log.retain(Retention::new().with_records(10), Ticks::ZERO), Ok(0));
+
+    let (mut log, _) = full();
+    let lost = log.retain(Retention::new().with_segments(2), Ticks::ZERO).unwrap();
+    assert_eq!(heads(&log).iter().sum::<u64>(), lost);
+    assert!((70..120).contains(&lost), "{lost}");
+    let mut log: Journal<_, 2, 2> = Journal::open(log.into_store()).unwrap();
+    assert_eq!(heads(&log).iter().sum::<u64>(), lost);
+    assert_eq!(log.retain(Retention::new().with_segments(2), Ticks::ZERO), Ok(0));
+
+    let (mut log, _) = full();
+    let minute = Retention::new().with_age(Ticks::from_millis(60_000));
+    assert_eq!(log.retain(minute, Ticks::from_millis(60_000)), Ok(0));
+    let lost = log.retain(minute, Ticks::from_millis(120_000)).unwrap();
+    // The first 60 are older than a minute; whole segments of them are given up.
+    assert!((30..=60).contains(&lost), "{lost}");
+    let before = heads(&log);
+    assert_eq!(log.retain(minute, Ticks::from_millis(120_000)), Ok(0));
+    assert_eq!(heads(&log), before);
+    // The last segment stays.
+    assert!(log.retain(minute, Ticks::MAX).unwrap() < 120 - lost);
 }
 
 /// Damage in the middle is told with its extent, read around, and salvaged only when asked.

@@ -740,7 +740,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
     }
 
     /// Moves the head past segments that nobody needs.
-    fn release(&mut self) -> Result<(), MediumError> {
+    pub(super) fn release(&mut self) -> Result<(), MediumError> {
         while self.head.0 != self.data.segment {
             let (segment, number) = self.head;
             let steps = self.halved(None)?;

@@ -34,6 +34,7 @@ mod nor;
 mod ram;
 mod read;
 mod recover;
+mod retain;
 #[cfg(all(feature = "durable", feature = "std"))]
 mod shared;
 mod spool;
@@ -48,6 +49,7 @@ pub use nor::NorStore;
 pub use ram::RamStore;
 pub use read::Stored;
 pub use recover::Recovery;
+pub use retain::Retention;
 #[cfg(all(feature = "durable", feature = "std"))]
 pub use shared::{Appended, FlushPolicy, Level, SharedJournal, SharedStats};
 pub use spool::{PumpError, Spool, SpoolError, SpoolMode, SpoolReadError};

@@ -3,13 +3,14 @@
 use super::error::{FetchError, StoreError};
 use super::journal::{CursorId, Journal};
 use super::read::Stored;
+use super::retain::Retention;
 use super::store::{MediumError, Store};
 use crate::error::{JoinError, ReadError, SeekError};
 use crate::lease::{Lease, Lend};
 use crate::partition::Hold;
 use crate::ring::{Reader, Retain, RingRef, Start};
 use crate::topic::TopicRef;
-use crate::types::Offset;
+use crate::types::{Offset, Ticks};
 use core::fmt;
 
 /// The reader that holds what is not in the journal yet.
@@ -489,6 +490,14 @@ where
     /// As [`Journal::trim`].
     pub fn trim(&mut self, partition: u8, offset: Offset) -> Result<(), StoreError> {
         self.journal.trim(partition, offset)
+    }
+
+    /// Gives up what the rules do not keep: see [`Journal::retain`]. What is in the rings alone is not concerned.
+    ///
+    /// # Errors
+    /// As [`Journal::retain`].
+    pub fn retain(&mut self, rules: Retention, now: Ticks) -> Result<u64, StoreError> {
+        self.journal.retain(rules, now)
     }
 
     /// Moves everything into the journal and closes it; the rings keep the spool's places.
