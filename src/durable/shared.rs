@@ -211,7 +211,11 @@ impl<S: SplitSync, K: Clock, const P: usize, const C: usize> SharedJournal<S, K,
             // Unless it has failed.
             return inner.journal.sync();
         }
-        let nth = inner.wrote(0, 0, || self.clock.now());
+        let nth = match inner.stats.writes {
+            // What was not written by this value.
+            known if known == inner.stats.durable => inner.wrote(0, 0, || self.clock.now()),
+            writes => writes,
+        };
         self.wait_until(inner, nth)
     }
 
