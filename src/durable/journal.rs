@@ -671,9 +671,9 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         let place = self.place();
         let from = weak.source(&mut self.media);
         let Some(from) = self.watched(from)? else {
-            // Both copies are gone: that is told when it is read.
-            self.weak = None;
-            return Ok(());
+            self.weak = self.without_copy(weak)?;
+            // If it is gone too, that is told when it is read.
+            return if self.weak.is_some() { self.refresh() } else { Ok(()) };
         };
         let done = self.media.copy(self.tail.segment, place, head, body.get(..len).unwrap_or_default(), from);
         let (end, holds) = self.watched(done)?;
@@ -682,11 +682,21 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         self.tail.synced = !self.media.geometry.rewritable;
         if !holds {
             // Nothing may follow a copy that does not verify.
-            self.weak = None;
+            self.weak = self.without_copy(weak)?;
             return self.advance(false, true);
         }
         self.weak = Some(Weak { copy: Some((self.tail.segment, place)), ..weak });
         Ok(())
+    }
+
+    /// The record itself, where its copy did not last: the power that went while it was copied may have weakened that alone.
+    fn without_copy(&mut self, weak: Weak) -> Result<Option<Weak>, StoreError> {
+        if weak.copy.is_none() || weak.origin.is_some() {
+            return Ok(weak.copy.and(Some(Weak { copy: None, ..weak })));
+        }
+        let last = self.last_record();
+        let last = self.watched(last)?;
+        Ok(last.filter(|last| (last.partition, last.offset) == (weak.partition, weak.offset)))
     }
 
     /// Moves the head past segments that nobody needs.

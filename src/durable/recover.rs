@@ -348,7 +348,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
     }
 
     /// The last record of the last segment with records.
-    fn last_record(&mut self) -> Result<Option<Weak>, OpenError> {
+    pub(super) fn last_record(&mut self) -> Result<Option<Weak>, MediumError> {
         if self.data.segment == self.tail.segment {
             return Ok(None);
         }
