@@ -3,10 +3,10 @@
 use super::error::{Extent, OpenError, StoreError};
 use super::frame::{Head, Kind, Place, frame_bytes, step};
 use super::layout::{CURSOR_BYTES, MAX_BODY};
-use super::media::{Begin, Found, Media, Spot};
-use super::read::{Mark, NOWHERE};
+use super::media::{Begin, Media, Spot};
+use super::read::Mark;
 use super::recover::{Recovery, Weak};
-use super::state::{Change, MAX_CHANGE, REFRESH, State, header_bytes, padded};
+use super::state::{Change, MAX_CHANGE, Moved, REFRESH, State, header_bytes, padded};
 use super::store::{Geometry, MAX_WRITE_UNIT, MediumError, Store};
 use crate::name::{MAX_NAME, Name};
 use crate::types::Offset;
@@ -60,6 +60,8 @@ pub struct Journal<S, const P: usize = 4, const C: usize = 4> {
     pub(super) data: Data,
     pub(super) stand: Stand,
     pub(super) weak: Option<Weak>,
+    /// What the last frame before an unclean stop has moved, which may not last either.
+    pub(super) moved: Option<Moved>,
     pub(super) recovery: Recovery,
     pub(super) stats: JournalStats,
 }
@@ -77,6 +79,8 @@ pub(super) struct Tail {
     pub(super) synced: bool,
     /// The highest number of a segment that was ever begun, be it that its begin was cut.
     pub(super) highest: u32,
+    /// Whether nothing was found behind its header when the journal was opened: power may have gone while that was written.
+    pub(super) vain: bool,
 }
 
 /// The last segment with records.
@@ -191,11 +195,20 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             media,
             state,
             marks: [None; C],
-            tail: Tail { segment: 0, number: 1, at: spot.at, anchor: spot.anchor, synced: true, highest: 1 },
+            tail: Tail {
+                segment: 0,
+                number: 1,
+                at: spot.at,
+                anchor: spot.anchor,
+                synced: true,
+                highest: 1,
+                vain: false,
+            },
             head: (0, 1),
             data: Data { segment: 0, end: spot.at },
             stand: Stand::Going,
             weak: None,
+            moved: None,
             recovery: Recovery::default(),
             stats,
         })
@@ -291,7 +304,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             return Err(StoreError::TooLarge { len: total, max });
         }
         let first = self.admit(partition, 0)?;
-        self.ready()?;
+        self.ready(true)?;
         self.room(total as u32, true)?;
         let last = bodies.len().wrapping_sub(1);
         for (index, body) in bodies.iter().enumerate() {
@@ -509,7 +522,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
 
     /// Stores that a cursor is done with one more record.
     fn step(&mut self, slot: usize) -> Result<(), StoreError> {
-        self.ready()?;
+        self.ready(false)?;
         self.room(self.media.align(), false)?;
         let place = self.place();
         let Some(progress) = self.state.cursor(slot) else { return Err(StoreError::NoSuchCursor) };
@@ -545,7 +558,7 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
 
     /// Writes a frame, in the next segment if this one has no room.
     fn put(&mut self, head: Head, parts: &[&[u8]], offset: u64, record: bool) -> Result<(), StoreError> {
-        self.ready()?;
+        self.ready(record)?;
         // Should the narrow head be what a cursor's step would be here, the wide one is not.
         self.room(frame_bytes(true, head.len, self.media.align()), record)?;
         self.write(head, parts, offset)
@@ -579,192 +592,6 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             self.stand = Stand::Failed;
             StoreError::Medium(error)
         })
-    }
-
-    /// Makes sure that the journal may be written.
-    pub(super) fn ready(&mut self) -> Result<(), StoreError> {
-        match self.stand {
-            Stand::Going => Ok(()),
-            Stand::Failed => Err(StoreError::Medium(MediumError::Poisoned)),
-            Stand::Damaged(at) => Err(StoreError::Damaged { at }),
-            Stand::Opened { clean } => {
-                // Only now, so that a device that starts again and again without writing wears nothing. Flash that looks
-                // blank may have been programmed a little when power went: nothing is written where an earlier run was
-                // about to, however it ended.
-                if !clean || !self.media.geometry.rewritable {
-                    self.advance(false, !clean)?;
-                }
-                self.stand = Stand::Going;
-                Ok(())
-            }
-        }
-    }
-
-    /// Makes sure that the tail has room for `bytes`.
-    fn room(&mut self, bytes: u32, record: bool) -> Result<(), StoreError> {
-        let left = self.media.geometry.segment_bytes.saturating_sub(self.tail.at);
-        if bytes > left {
-            return self.advance(record, false);
-        }
-        if record && self.tail.segment != self.data.segment && self.spared(self.tail.segment) < RESERVE {
-            // The tail is one of the reserve: a record would keep it.
-            let done = self.release();
-            self.watched(done)?;
-            if self.spared(self.tail.segment) < RESERVE {
-                return Err(StoreError::Full);
-            }
-        }
-        Ok(())
-    }
-
-    /// Segments that would be left if this one had records.
-    const fn spared(&self, segment: u32) -> u32 {
-        self.media.geometry.segments.wrapping_sub(self.media.steps(self.head.0, segment)).wrapping_sub(1)
-    }
-
-    /// Begins the next segment.
-    pub(super) fn advance(&mut self, record: bool, unclean: bool) -> Result<(), StoreError> {
-        let done = self.release();
-        self.watched(done)?;
-        let free = self.free_segments();
-        let segment = self.next_free();
-        if free == 0 || (record && self.spared(segment) < RESERVE) {
-            return Err(StoreError::Full);
-        }
-        let number = self.tail.highest.checked_add(1).ok_or(StoreError::Exhausted)?;
-        // What is given up with the segment must be known to be given up.
-        self.sync()?;
-        let done = self.media.store.erase(segment);
-        if done == Err(MediumError::NoSpace) {
-            // Nothing was done: it may be tried again.
-            return Err(StoreError::Medium(MediumError::NoSpace));
-        }
-        self.watched(done)?;
-        for mark in self.marks.iter_mut().flatten().filter(|mark| mark.segment == segment) {
-            // It has read all there was, and has to look for what follows.
-            mark.number = NOWHERE;
-        }
-        let back = self.media.steps(self.data.segment, segment);
-        let head = self.media.steps(self.head.0, segment);
-        #[allow(clippy::cast_possible_truncation, reason = "there are at most 2^16 segments")]
-        let begin = Begin { number, unclean, end: self.data.end, back: back as u16, head: head as u16 };
-        let done = self.media.begin(segment, begin, &self.state);
-        let spot = self.watched(done)?;
-        self.stats.erased = self.stats.erased.wrapping_add(1);
-        self.stats.programmed = self.stats.programmed.wrapping_add(u64::from(spot.at));
-        let synced = !self.media.geometry.rewritable;
-        self.tail = Tail { segment, number, at: spot.at, anchor: spot.anchor, synced, highest: number };
-        self.let_go();
-        self.refresh()
-    }
-
-    /// Copies the last record before an unclean stop, whose last bits may not last.
-    fn refresh(&mut self) -> Result<(), StoreError> {
-        let Some(weak) = self.weak else { return Ok(()) };
-        if self.state.span(weak.partition).is_some_and(|span| weak.offset < span.head) {
-            self.weak = None;
-            return Ok(());
-        }
-        let change = Change::Refresh { tag: weak.tag, partition: weak.partition, offset: weak.offset };
-        let (body, len) = change.encode();
-        let head = Head { after_sync: self.tail.synced, ..Head::change(len.wrapping_add(weak.len)) };
-        let place = self.place();
-        let from = weak.source(&mut self.media);
-        let Some(from) = self.watched(from)? else {
-            self.weak = self.without_copy(weak)?;
-            // If it is gone too, that is told when it is read.
-            return if self.weak.is_some() { self.refresh() } else { Ok(()) };
-        };
-        let done = self.media.copy(self.tail.segment, place, head, body.get(..len).unwrap_or_default(), from);
-        let (end, holds) = self.watched(done)?;
-        self.stats.programmed = self.stats.programmed.wrapping_add(u64::from(end.wrapping_sub(place.at)));
-        self.tail.at = end;
-        self.tail.synced = !self.media.geometry.rewritable;
-        if !holds {
-            // Nothing may follow a copy that does not verify.
-            self.weak = self.without_copy(weak)?;
-            return self.advance(false, true);
-        }
-        self.weak = Some(Weak { copy: Some((self.tail.segment, place)), ..weak });
-        Ok(())
-    }
-
-    /// The record itself, where its copy did not last: the power that went while it was copied may have weakened that alone.
-    fn without_copy(&mut self, weak: Weak) -> Result<Option<Weak>, StoreError> {
-        if weak.copy.is_none() || weak.origin.is_some() {
-            return Ok(weak.copy.and(Some(Weak { copy: None, ..weak })));
-        }
-        let last = self.last_record();
-        let last = self.watched(last)?;
-        Ok(last.filter(|last| (last.partition, last.offset) == (weak.partition, weak.offset)))
-    }
-
-    /// Moves the head past segments that nobody needs.
-    pub(super) fn release(&mut self) -> Result<(), MediumError> {
-        while self.head.0 != self.data.segment {
-            let (segment, number) = self.head;
-            let steps = self.halved(None)?;
-            let far = if steps > 1 { self.begun(self.nth(steps))? } else { None };
-            // The one behind, if what was read on the way is damaged.
-            let behind = match far.filter(|far| {
-                (number..=self.tail.number).contains(&far.begin.number) && self.state.is_past(&far.state.nexts())
-            }) {
-                Some(far) => Some(far),
-                None => self.successor(segment, number)?,
-            };
-            let Some(behind) = behind else { break };
-            if !self.state.is_past(&behind.state.nexts()) {
-                break;
-            }
-            self.head = (behind.segment, behind.begin.number);
-        }
-        self.let_go();
-        Ok(())
-    }
-
-    /// Moves the head to the tail if none of the records before it is needed.
-    fn let_go(&mut self) {
-        let tail = self.tail;
-        if self.head.0 == self.data.segment
-            && tail.segment != self.data.segment
-            && self.state.partitions.iter().all(|span| span.head == span.next)
-        {
-            // Nothing is needed of what was written so far.
-            self.head = (tail.segment, tail.number);
-            self.data = Data { segment: tail.segment, end: tail.at };
-            self.weak = None;
-        }
-    }
-
-    /// The segment that follows another one in the log.
-    pub(super) fn successor(&mut self, segment: u32, number: u32) -> Result<Option<Begun<P, C>>, MediumError> {
-        let mut at = segment;
-        // Segments that only ever held changes may have been used again, or be torn.
-        loop {
-            at = self.media.behind(at);
-            if at == segment {
-                return Ok(None);
-            }
-            if let Found::Header { id, begin, spot, state } = self.media.header(at, number.wrapping_add(1))?
-                && id == self.media.id
-                && begin.number > number
-            {
-                return Ok(Some(Begun { segment: at, begin, spot, state }));
-            }
-        }
-    }
-
-    /// Segments that can be begun.
-    fn free_segments(&self) -> u32 {
-        let used = self.media.steps(self.head.0, self.data.segment).wrapping_add(1);
-        let tail = u32::from(self.tail.segment != self.data.segment);
-        self.media.geometry.segments.saturating_sub(used).saturating_sub(tail)
-    }
-
-    /// The one that is begun next, if there is one: the one behind the tail, or, at the end of the reserve, the one before.
-    const fn next_free(&self) -> u32 {
-        let behind = self.media.behind(self.tail.segment);
-        if behind == self.head.0 { self.media.before(self.tail.segment) } else { behind }
     }
 }
 

@@ -35,6 +35,7 @@ mod ram;
 mod read;
 mod recover;
 mod retain;
+mod segments;
 #[cfg(all(feature = "durable", feature = "std"))]
 mod shared;
 mod spool;

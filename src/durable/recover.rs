@@ -5,7 +5,7 @@ use super::frame::{Kind, Place, offset_of, step, stepped, trailer};
 use super::journal::{Begun, Data, Journal, JournalStats, Stand, Tail, check};
 use super::layout::{CRC_BYTES, CURSOR_BYTES, LABEL_BYTES};
 use super::media::{Found, Framed, Media, Source, Word};
-use super::state::{Change, MAX_CHANGE, REFRESH, State, padded};
+use super::state::{Change, MAX_CHANGE, Moved, REFRESH, State, padded};
 use super::store::{Geometry, MediumError, Store};
 use crate::name::MAX_NAME;
 
@@ -54,6 +54,14 @@ impl Weak {
     }
 }
 
+/// A segment that says the same as the one behind it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Same {
+    pub(super) segment: u32,
+    /// Whether its header alone does.
+    pub(super) vain: bool,
+}
+
 /// What a segment was found to hold.
 struct Scan<const P: usize, const C: usize> {
     state: State<P, C>,
@@ -72,6 +80,8 @@ struct Scan<const P: usize, const C: usize> {
     records: Option<u32>,
     /// Whether the last frame says that the journal was closed.
     closed: bool,
+    /// Where the last frame moved a head from.
+    moved: Option<Moved>,
 }
 
 impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
@@ -170,11 +180,13 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
                 anchor: spot.anchor,
                 synced: !media.geometry.rewritable,
                 highest: number,
+                vain: !scan.frames,
             },
             head: (head, head_number),
             data: Data { segment: data, end: begin.end },
             stand: Stand::Opened { clean: scan.closed },
             weak: None,
+            moved: scan.moved,
             recovery: Recovery { clean: scan.closed, ..Recovery::default() },
             stats: JournalStats::default(),
             media,
@@ -196,6 +208,16 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
             };
         }
         Ok(journal)
+    }
+
+    /// The segment before the tail, if what it ends with is what the tail begins with.
+    pub(super) fn same_before(&mut self) -> Result<Option<Same>, MediumError> {
+        let Tail { segment, number, .. } = self.tail;
+        let Ok(Some(begun)) = before::<S, P, C>(&mut self.media, segment, number) else { return Ok(None) };
+        let limit = self.media.geometry.segment_bytes;
+        let scan = scan(&mut self.media, &begun, limit, true)?;
+        let is_same = scan.state.crc() == self.state.crc();
+        Ok(is_same.then_some(Same { segment: begun.segment, vain: !scan.frames }))
     }
 
     /// Tells a torn tail from damage, by what lies behind the place that ended the log.
@@ -391,11 +413,11 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
                     }
                 }
                 from = frame.end;
-                self.tail.at = frame.end;
+                (self.tail.at, self.tail.vain) = (frame.end, false);
             }
         }
         self.stand = Stand::Going;
-        self.weak = None;
+        (self.weak, self.moved) = (None, None);
         self.tail.synced = true;
         self.advance(false, true)?;
         for (partition, from) in before.into_iter().enumerate().take(self.state.partitions.len()) {
@@ -616,11 +638,12 @@ fn scan<S: Store, const P: usize, const C: usize>(
         frames: false,
         records: None,
         closed: false,
+        moved: None,
     };
     // Records that count only together with the next one: their partition, and how many.
     let mut group: Option<(u8, u64)> = None;
     loop {
-        let (mut last, mut closed) = (None, false);
+        let (mut last, mut closed, mut moved) = (None, false, None);
         match media.look(segment, place.at, limit)? {
             Word::Blank => {
                 found.blank = group.is_none();
@@ -660,6 +683,7 @@ fn scan<S: Store, const P: usize, const C: usize>(
                 if !state.apply(change) {
                     break;
                 }
+                moved = state.moved_from(&found.state);
                 found.state = state;
                 if let (false, Change::Refresh { tag, partition, offset }) = (found.frames, change) {
                     let len = frame.head.len.saturating_sub(REFRESH);
@@ -673,13 +697,15 @@ fn scan<S: Store, const P: usize, const C: usize>(
                 let stepped = cursors.find(|(slot, cursor)| {
                     cursor.as_ref().is_some_and(|cursor| step(seed, *slot, cursor.committed) == word)
                 });
-                let Some((slot, _)) = stepped else { break };
+                let Some((slot, Some(cursor))) = stepped else { break };
+                let partition = cursor.partition;
+                moved = found.state.span(partition).map(|span| Moved { partition, head: span.head });
                 found.state.stepped(slot);
                 place.at = place.at.wrapping_add(media.align());
             }
             Word::Unreadable => break,
         }
-        (found.at, found.frames, found.last, found.closed) = (place.at, true, last, closed);
+        (found.at, found.frames, found.last, found.closed, found.moved) = (place.at, true, last, closed, moved);
     }
     found.broken = place.at;
     Ok(found)

@@ -13,6 +13,13 @@ pub(super) struct Span {
     pub(super) next: u64,
 }
 
+/// Where a partition's oldest record was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Moved {
+    pub(super) partition: u8,
+    pub(super) head: u64,
+}
+
 /// How far a group has got in a partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Progress {
@@ -227,6 +234,20 @@ impl<const P: usize, const C: usize> State<P, C> {
         if let Some(span) = self.partitions.get_mut(usize::from(partition)) {
             span.head = span.head.max(slowest.min(span.next));
         }
+    }
+
+    /// What another state says of the one partition whose head one change has moved since.
+    pub(super) fn moved_from(&self, before: &Self) -> Option<Moved> {
+        let mut spans = self.partitions.iter().zip(&before.partitions).zip(0..);
+        let ((_, span), partition) = spans.find(|((now, before), _)| now.head != before.head)?;
+        Some(Moved { partition, head: span.head })
+    }
+
+    /// Sets the head of a partition, and answers what it was.
+    pub(super) fn swap_head(&mut self, Moved { partition, head }: Moved) -> Moved {
+        let span = self.partitions.get_mut(usize::from(partition));
+        let head = span.map_or(head, |span| core::mem::replace(&mut span.head, head));
+        Moved { partition, head }
     }
 
     /// Whether everything that a segment held is given up, when the next records behind it had these offsets.

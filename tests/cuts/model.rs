@@ -219,7 +219,7 @@ pub(crate) fn read_all<const W: usize, const E: usize>(log: &mut Log<W, E>, mode
 fn most_reads<const W: usize, const E: usize>(flash: &Flash<W, E>) -> u64 {
     let segments = (flash.image().len() / E) as u64;
     let units = (E / W.max(4)) as u64;
-    6 * segments + 5 * units + 120
+    6 * segments + 4 * units + 90
 }
 
 /// Opens a journal: within a bounded number of reads, and without writing anything.
