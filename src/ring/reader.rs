@@ -159,20 +159,20 @@ where
             }
         }
         // By value: the reader's address is not taken, so a loop keeps it in registers.
-        let (run, found) = Self::find(self.ring.ring(), self.block, self.next);
+        let (run, found) = Self::find(self.ring.ring(), self.block, self.next, self.run);
         self.run = run;
         let Some(Found { extent, position, end, lap }) = found? else { return Ok(None) };
         let rest = run.first().map_or(Row::EMPTY, |(_, rest)| rest);
         self.lend(lap, (position, end), rest, (extent.len() as usize, extent.tag())).map(Some)
     }
 
-    /// The next record, where it does not simply follow the last one; and the run that begins with it, or with the slot that
-    /// it will have.
+    /// The next record, where it does not simply follow the last one in this run; and the run that begins with it, or, if it
+    /// is not there yet, this one still: then it will be found without another look elsewhere.
     #[cold]
     #[inline(never)]
-    fn find(ring: &Ring<P::Lease, Retain>, block: Block, next: u64) -> (Run, Result<Option<Found>, ReadError>) {
+    fn find(ring: &Ring<P::Lease, Retain>, block: Block, next: u64, run: Run) -> (Run, Result<Option<Found>, ReadError>) {
         let view = &ring.view;
-        let mut run = Run::waiting(view.slots, low(next));
+        let mut run = if run.first().is_some() { run } else { Run::waiting(view.slots, low(next)) };
         let found = ring.find_record(block, next).map(|found| {
             found.inspect(|found| {
                 // With this record's slot in front, so that no run goes on where offsets come round to 0: see `note_wrap`.
