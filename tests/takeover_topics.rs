@@ -658,7 +658,7 @@ fn a_topic_that_is_detached_from_is_there_for_the_next() {
 // ---- other processes
 
 #[test]
-#[ignore = "the entry of the processes that the other tests start"]
+#[ignore = "run by the other tests of this file: cargo test --test takeover_topics"]
 fn an_actor_of_another_test() {
     let Some(role) = role() else { return };
     let topics = TopicManager::with_pool(pool(&given_place()), MachineClock::new());
