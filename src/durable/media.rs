@@ -303,6 +303,10 @@ impl<S: Store> Media<S> {
     /// The version that a label says, if it is not ours.
     pub(super) fn other_version(&mut self, segment: u32) -> Result<Option<u8>, MediumError> {
         let (Some(number), Some(said)) = (self.word(segment, 0)?, self.word(segment, 4)?) else { return Ok(None) };
+        if matches!(number, 0 | u32::MAX) {
+            // Blank: no segment has such a number.
+            return Ok(None);
+        }
         Ok((0..=u8::MAX).find(|version| *version != VERSION && label(*version, segment, number) == said))
     }
 
