@@ -20,8 +20,9 @@ mod process;
 use common::{Rng, scale};
 use fabric_mq::clock::{MachineClock, ManualClock};
 use fabric_mq::consumer::{Consumer, Otherwise, PollError, ReleaseOn, SeekPolicy};
+use fabric_mq::dlq::{DeadLetter, DeadLetters, DlqRouter, LetterAt, OnFailure, Verdict};
 use fabric_mq::group::{Group, GroupConfig, GroupConsumer, MemberConfig};
-use fabric_mq::lease::{Lease, Pool, SharedPool};
+use fabric_mq::lease::{Cooperative, Lease, Pool, SharedPool};
 use fabric_mq::message::{Message, MessageRef, Record};
 use fabric_mq::offset::{MemOffsetStore, OffsetStore};
 use fabric_mq::partition::FullPolicy;
@@ -64,7 +65,7 @@ fn number_of(message: &Message) -> u64 {
 
 /// Sends records of these numbers, which are their offsets.
 #[track_caller]
-fn send(topics: &Topics, numbers: std::ops::Range<u64>) {
+fn send<P: Pool>(topics: &TopicManager<P, MachineClock>, numbers: std::ops::Range<u64>) {
     let mut producer = Producer::new(TOPIC);
     for number in numbers {
         assert_eq!(producer.send(topics, &payload(number)).unwrap().offset(), Some(Offset::new(number)));
@@ -653,6 +654,111 @@ fn a_topic_that_is_detached_from_is_there_for_the_next() {
     fifth.attach(TOPIC, config(), &[next]).unwrap();
     send(&fifth, 8..9);
     assert_eq!(drain(&mut reader("g", ReleaseOn::Poll), &third, 10), all(4..9));
+}
+
+/// Topics in memory whose other users follow the protocol, as a router needs them: it hands records out where they lie.
+type Trusting = TopicManager<SharedPool<MachineClock, Cooperative>, MachineClock>;
+
+#[allow(unsafe_code, reason = "a promise about memory")]
+fn trusting(place: &Place) -> Trusting {
+    // SAFETY: only this test's parties use the memory, all of them through this crate.
+    TopicManager::with_pool(unsafe { place.pool().cooperative() }, MachineClock::new())
+}
+
+/// What a router made of the records that it was handed.
+#[derive(Default)]
+struct Handled {
+    order: Vec<u64>,
+    dead: u64,
+}
+
+impl Handled {
+    /// Polls until nothing more is handed out or died, `max` at a time; who is in `poison` fails.
+    #[track_caller]
+    fn poll(&mut self, router: &mut DlqRouter<&'static str, Trusting>, topics: &Trusting, max: usize, poison: &[u64]) {
+        loop {
+            let polled = router
+                .poll_with(topics, max, |delivery| {
+                    let number = u64::from_le_bytes(delivery.message().payload()[..8].try_into().unwrap());
+                    assert_eq!(delivery.message().payload(), payload(number), "no byte is another");
+                    assert_eq!(delivery.message().offset().value(), number);
+                    self.order.push(number);
+                    if poison.contains(&number) { Verdict::nack("poison") } else { Verdict::Ack }
+                })
+                .unwrap();
+            assert_eq!(polled.held, None);
+            self.dead += polled.dead as u64;
+            if polled.handed == 0 && polled.dead == 0 {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_router_goes_on_behind_the_seam_when_all_before_it_is_settled() {
+    for (on_failure, max) in
+        [(OnFailure::Block, 1), (OnFailure::Block, 100), (OnFailure::SkipAside, 2), (OnFailure::SkipAside, 100)]
+    {
+        let place = Place::new(&format!("router-{on_failure:?}-{max}"));
+        let [old, new, third] = [(); 3].map(|()| trusting(&place));
+        let lease = old.create(TOPIC, config()).unwrap().partitions()[0].lease_id();
+        for party in [&new, &third] {
+            party.join(TOPIC, config(), &[lease]).unwrap();
+        }
+        let grave = format!("{TOPIC}.dlq");
+        let letters = TopicConfig::new().with_partitions(1).with_dead_letters(true).with_ttl(HOUR);
+        new.create(&grave, letters).unwrap();
+        let mut router = DlqRouter::new(TOPIC, "billing").with_limit(3).with_on_failure(on_failure);
+        router.assign(&[0]);
+        let mut handled = Handled::default();
+        send(&old, 0..8);
+        // The last record before the seam has failed once when the log is taken over.
+        let one = router.poll_with(&new, 8, |delivery| match delivery.message().offset().value() {
+            7 => Verdict::nack("poison"),
+            _ => Verdict::Ack,
+        });
+        assert_eq!(one.unwrap().handed, 8);
+        new.take_over(TOPIC, HOUR).unwrap();
+        send(&new, 8..14);
+        handled.poll(&mut router, &new, max, &[7, 10]);
+        let expected: &[u64] = match on_failure {
+            OnFailure::Block => &[7, 7, 8, 9, 10, 10, 10, 11, 12, 13],
+            _ => &[7, 7, 8, 9, 10],
+        };
+        assert_eq!(&handled.order[..expected.len()], expected, "{on_failure:?} {max}");
+        assert_eq!((handled.order.len(), handled.dead), (10, 2), "{:?}", handled.order);
+        // Another seam, with nothing left before it.
+        third.take_over(TOPIC, HOUR).unwrap();
+        send(&third, 14..17);
+        handled.poll(&mut router, &new, max, &[]);
+        assert_eq!(handled.order[10..], [14, 15, 16]);
+        assert!(router.counters().is_conserved());
+        // The letters say where their records were, each in its own lease.
+        let mut found = Vec::new();
+        let queue = DeadLetters::of(TOPIC).unwrap();
+        let note = |letter: &DeadLetter<'_>| found.push((letter.source_offset().value(), letter.source_lease()));
+        queue.browse_with(&new, LetterAt::default(), 100, note).unwrap();
+        assert_eq!(found.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [7, 10]);
+        assert_eq!(found[0].1, lease);
+        assert_ne!(found[1].1, lease);
+        // Nothing is held before the seams, and who comes in the group's name goes on there.
+        drop(router);
+        let mut router = DlqRouter::new(TOPIC, "billing").with_limit(3);
+        router.assign(&[0]);
+        let mut handled = Handled::default();
+        handled.poll(&mut router, &new, 10, &[]);
+        assert_eq!(handled.order, Vec::<u64>::new());
+        send(&third, 17..19);
+        handled.poll(&mut router, &new, 10, &[]);
+        assert_eq!(handled.order, [17, 18]);
+        // Two seams in one step: nothing stays held in the lease before the first.
+        new.take_over(TOPIC, HOUR).unwrap();
+        third.take_over(TOPIC, HOUR).unwrap();
+        send(&third, 19..21);
+        handled.poll(&mut router, &new, 10, &[]);
+        assert_eq!(handled.order, [17, 18, 19, 20]);
+    }
 }
 
 // ---- other processes

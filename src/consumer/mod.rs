@@ -76,7 +76,7 @@ use crate::partition::{Cursor, Hold, group_name};
 use crate::topic::{TopicError, Topics};
 use crate::types::{Offset, Ticks};
 use core::fmt;
-use seam::Way;
+pub(crate) use seam::Way;
 
 /// When records that were handed out are released.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -16,15 +16,15 @@ use crate::types::{LeaseId, Offset};
 const EXTENTS: u32 = 1024;
 
 /// Where leases are found: the topic.
-pub(super) struct Way<'w, S: Topics> {
-    pub(super) topics: &'w S,
-    pub(super) handle: &'w S::Handle,
-    pub(super) name: &'w str,
+pub(crate) struct Way<'w, S: Topics> {
+    pub(crate) topics: &'w S,
+    pub(crate) handle: &'w S::Handle,
+    pub(crate) name: &'w str,
 }
 
 impl<S: Topics> Way<'_, S> {
     /// Whether there can be more than one.
-    pub(super) const SEALABLE: bool = <<S::Hold as Hold>::Lease as Lease>::SEALABLE;
+    pub(crate) const SEALABLE: bool = <<S::Hold as Hold>::Lease as Lease>::SEALABLE;
 
     fn with<R>(
         &self,
@@ -67,7 +67,7 @@ impl<S: Topics> Way<'_, S> {
     }
 
     /// Takes the group's place in the oldest lease that can be had; answers how many of its records were in such as cannot.
-    pub(super) fn join(&self, partition: u32, group: &Name) -> Result<(Cursor<S::Hold>, u64), PollError> {
+    pub(crate) fn join(&self, partition: u32, group: &Name) -> Result<(Cursor<S::Hold>, u64), PollError> {
         let joined = self.with(partition, |log| {
             Ok(match Cursor::join(log, group) {
                 Err(JoinError::Lease(error)) if Self::SEALABLE && log.can_be_ended() => Err((error, log.oldest())),
@@ -105,6 +105,26 @@ impl<S: Topics> Way<'_, S> {
             }
         }
         Err(PollError::Lease { partition, error })
+    }
+
+    /// Goes on in the next lease if all was read in this one; answers how many records are missing between them.
+    pub(crate) fn cross(&self, partition: u32, cursor: &mut Cursor<S::Hold>) -> Result<Option<u64>, PollError> {
+        let ended = cursor.ended().map_err(|damage| PollError::Corrupt { partition, damage })?;
+        let Some(seal) = ended else { return Ok(None) };
+        let next = self.extent(partition, seal.successor)?;
+        let crossed = match cursor.cross(&next) {
+            // It was this process's, and was taken over too: it is read from now on.
+            Err(CrossError::Join(JoinError::Lease(LeaseError::Fenced))) => {
+                cursor.cross(&self.reopen(partition, seal.successor)?)
+            }
+            other => other,
+        };
+        match crossed {
+            Ok(missing) => Ok(Some(missing)),
+            Err(CrossError::Join(error)) => Err(PollError::join(partition, error)),
+            Err(CrossError::Unreleased) => Err(PollError::Unreleased { partition }),
+            Err(CrossError::Wrong) => Err(PollError::Sealed { partition }),
+        }
     }
 
     /// Takes the group's place in a lease of which this process has the holder's side, fenced: through a reader's.
@@ -158,27 +178,10 @@ impl<N: AsRef<str>, S: Topics, const P: usize> Consumer<N, S, P> {
 impl<H: Hold> Place<H> {
     /// Goes on in the next lease if all was read in this one; answers whether it did.
     pub(super) fn cross<S: Topics<Hold = H>>(&mut self, way: &Way<'_, S>) -> Result<bool, PollError> {
-        let partition = self.partition;
         let Some(cursor) = &mut self.cursor else { return Ok(false) };
-        let ended = cursor.ended().map_err(|damage| PollError::Corrupt { partition, damage })?;
-        let Some(seal) = ended else { return Ok(false) };
-        let next = way.extent(partition, seal.successor)?;
-        let crossed = match cursor.cross(&next) {
-            // It was this process's, and was taken over too: it is read from now on.
-            Err(CrossError::Join(JoinError::Lease(LeaseError::Fenced))) => {
-                cursor.cross(&way.reopen(partition, seal.successor)?)
-            }
-            other => other,
-        };
-        match crossed {
-            Ok(missing) => {
-                self.lose(missing);
-                Ok(true)
-            }
-            Err(CrossError::Join(error)) => Err(PollError::join(partition, error)),
-            Err(CrossError::Unreleased) => Err(PollError::Unreleased { partition }),
-            Err(CrossError::Wrong) => Err(PollError::Sealed { partition }),
-        }
+        let Some(missing) = way.cross(self.partition, cursor)? else { return Ok(false) };
+        self.lose(missing);
+        Ok(true)
     }
 
     /// Goes on to the next lease if `found` is the end of this one; answers whether it did.

@@ -6,6 +6,7 @@ use super::graves::Graves;
 use super::redriven::Redriven;
 use super::router::{Desk, DlqRouter, OnFailure, Place, read, tick};
 use super::verdict::{Delivery, FailingState, Polled, Receipt, Settled, Verdict};
+use crate::consumer::{PollError, Way};
 use crate::lease::{Lease, Lend};
 use crate::message::MessageRef;
 use crate::partition::Hold;
@@ -83,7 +84,9 @@ where
         visit: &mut impl FnMut(Delivery<'_>) -> Option<Verdict>,
     ) -> Result<Polled, DlqError> {
         self.ready(topics)?;
-        let Self { places, desk, dead, topic, group, turn, .. } = self;
+        let Self { places, desk, source, dead, topic, group, turn, .. } = self;
+        let Some(source) = source else { return Ok(Polled::default()) };
+        let way = Way { topics, handle: source, name: topic.as_ref() };
         let graves = Graves::new(topics, dead.as_ref(), topic.as_ref(), (*group)?)?;
         let mut polled = Polled::default();
         desk.round = desk.round.wrapping_add(1);
@@ -96,14 +99,27 @@ where
         *turn = first.wrapping_add(1);
         loop {
             let before = polled.handed;
+            let mut crossed = false;
             let (late, early) = places.split_at_mut_checked(first).unwrap_or_default();
             for place in early.iter_mut().chain(late) {
                 let quota = quantum.min(max.saturating_sub(polled.handed));
-                if let Err(error) = place.turn(desk, &graves, quota, visit, &mut polled) {
+                let turned = place.turn(desk, &graves, quota, visit, &mut polled);
+                let turned = match turned {
+                    Err(DlqError::Source(PollError::Sealed { .. })) if Way::<S>::SEALABLE => {
+                        place.cross(desk, &way).map(|did| crossed |= did).map_err(DlqError::Source)
+                    }
+                    turned => turned,
+                };
+                if let Err(error) = turned {
                     polled.hold(error);
                 }
+                // Each loss is told, by a poll that has nothing else to tell.
+                if place.lost != 0 && polled.held.is_none() {
+                    let (partition, lost) = (place.partition, core::mem::take(&mut place.lost));
+                    polled.hold(DlqError::Source(PollError::Lagging { partition, lost }));
+                }
             }
-            if polled.handed == before || polled.handed >= max {
+            if (polled.handed == before && !crossed) || polled.handed >= max {
                 break;
             }
         }

@@ -6,7 +6,7 @@ use super::graves::{self, Graves};
 use super::recall::Recall;
 use super::table::Table;
 use super::verdict::{Counters, Failing, FailingState, Receipt, Settled, Verdict};
-use crate::consumer::PollError;
+use crate::consumer::{PollError, Way};
 use crate::lease::{Lease, Lend};
 use crate::name::Name;
 use crate::partition::{Cursor, Hold, group_name};
@@ -69,6 +69,8 @@ pub(super) struct Place<H: Hold> {
     /// The first record that was not taken yet.
     pub(super) next: u64,
     pub(super) recall: Recall,
+    /// Records of leases that are gone, which nobody was told of yet.
+    pub(super) lost: u64,
     /// A record that was handed out to somebody who never came back with an answer, and failures from before.
     pub(super) unanswered: Option<(u64, u32)>,
 }
@@ -155,7 +157,8 @@ impl<N: AsRef<str>, S: Topics, const P: usize, const T: usize> DlqRouter<N, S, P
             if self.places.iter().any(|place| place.partition == partition) {
                 continue;
             }
-            let place = Place { partition, cursor: None, next: 0, recall: Recall::default(), unanswered: None };
+            let place =
+                Place { partition, cursor: None, next: 0, recall: Recall::default(), lost: 0, unanswered: None };
             if self.places.push(place).is_err() {
                 self.excess = Some(partitions.len());
             }
@@ -308,17 +311,13 @@ impl<N: AsRef<str>, S: Topics, const P: usize, const T: usize> DlqRouter<N, S, P
         }
         let (Some(source), Some(dead)) = (&self.source, &self.dead) else { return Ok(()) };
         let name = self.topic.as_ref();
-        let topic = topics.topic(source, name)?;
         graves::hold(topics, dead, &graves::name_of(name)?)?;
-        let partitions = topic.partition_count();
         for place in self.places.iter_mut().filter(|place| place.cursor.is_none()) {
             let number = place.partition;
-            let missing = DlqError::Source(PollError::NoSuchPartition { partition: number, partitions });
-            let partition = topic.partition(number).ok_or(missing)?;
-            let cursor =
-                Cursor::join(partition, &group).map_err(|error| DlqError::Source(PollError::join(number, error)))?;
-            place.next = cursor.position().value();
-            place.recall = Recall::new(place.next, cursor.tail().value(), partition.lease_id());
+            let way = Way { topics, handle: source, name };
+            let (cursor, lost) = way.join(number, &group).map_err(DlqError::Source)?;
+            place.lost = lost;
+            place.stand_at(&cursor);
             place.cursor = Some(cursor);
         }
         self.settled = true;
@@ -374,6 +373,31 @@ where
 }
 
 impl<H: Hold> Place<H> {
+    /// Goes on where a place in a lease begins.
+    fn stand_at(&mut self, cursor: &Cursor<H>) {
+        self.next = cursor.position().value();
+        self.recall = Recall::new(self.next, cursor.tail().value(), cursor.lease_id());
+    }
+
+    /// Goes on in the next lease, if the log goes on in one and all records of this one are settled: what failed is read
+    /// again here until then. Answers whether it did.
+    #[cold]
+    pub(super) fn cross<S: Topics<Hold = H>, const T: usize>(
+        &mut self,
+        desk: &Desk<T>,
+        way: &Way<'_, S>,
+    ) -> Result<bool, PollError> {
+        let Some(mut cursor) = self.cursor.take() else { return Ok(false) };
+        let is_settled = self.floor(&desk.table) >= self.next;
+        let crossed = if is_settled { way.cross(self.partition, &mut cursor) } else { Ok(None) };
+        if let Ok(Some(missing)) = crossed {
+            self.lost = self.lost.saturating_add(missing);
+            self.stand_at(&cursor);
+        }
+        self.cursor = Some(cursor);
+        crossed.map(|crossed| crossed.is_some())
+    }
+
     /// The first record that is not settled.
     pub(super) fn floor<const T: usize>(&self, table: &Table<T>) -> u64 {
         let unanswered = self.unanswered.map_or(u64::MAX, |(offset, _)| offset);

@@ -170,7 +170,12 @@ where
     /// is not there yet, this one still: then it will be found without another look elsewhere.
     #[cold]
     #[inline(never)]
-    fn find(ring: &Ring<P::Lease, Retain>, block: Block, next: u64, run: Run) -> (Run, Result<Option<Found>, ReadError>) {
+    fn find(
+        ring: &Ring<P::Lease, Retain>,
+        block: Block,
+        next: u64,
+        run: Run,
+    ) -> (Run, Result<Option<Found>, ReadError>) {
         let view = &ring.view;
         let mut run = if run.first().is_some() { run } else { Run::waiting(view.slots, low(next)) };
         let found = ring.find_record(block, next).map(|found| {

@@ -17,9 +17,8 @@
 //! joins it by a later one passes over what its groups have not read in those before.
 //!
 //! [`StaticTopics`] cannot follow, as they have no pool to open leases from: their consumers read to the seal and are told
-//! `PollError::Sealed`, and the table is made anew over the leases that the seals name. Nor do topics of dead
-//! letters: they cannot be made with takeover; and a `DlqRouter` on a topic that was taken over is told the same, and goes on
-//! once that topic was joined by its new leases.
+//! `PollError::Sealed`, and the table is made anew over the leases that the seals name. Topics of
+//! dead letters cannot be made with takeover. A `DlqRouter` crosses when all it was handed before the seam is settled.
 
 mod config;
 mod error;
