@@ -16,6 +16,7 @@
 
 mod common;
 
+use common::hooked::{Hooked, fenced_after};
 use common::image::{self, Entry};
 use common::{Owned, Rng, scale};
 use fabric_mq::clock::{Clock, ManualClock};
@@ -27,6 +28,7 @@ use fabric_mq::{
     AttachError, Check, ConfigError, Epoch, JoinError, LeaseError, LeaseId, NameError, Offset, ReadError, SeekError,
     Ticks, WriteError,
 };
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -587,45 +589,19 @@ fn nothing_is_written_through_a_lease_that_has_ended() {
     println!("ended leases: passed {passed} operations");
 }
 
-/// A lease that ends after a certain number of looks: so at any point of an operation that looks.
-struct Counted {
-    memory: Owned<Cooperative>,
-    looks: std::sync::atomic::AtomicU32,
-}
-
-#[allow(unsafe_code, reason = "memory for tests")]
-// SAFETY: passes on what `Owned` promises.
-unsafe impl Lease for Counted {
-    type Trust = Cooperative;
-    fn base(&self) -> NonNull<u8> {
-        self.memory.base()
-    }
-    fn len(&self) -> usize {
-        self.memory.len()
-    }
-    fn check(&self) -> Result<(), LeaseError> {
-        use std::sync::atomic::Ordering::Relaxed;
-        match self.looks.load(Relaxed) {
-            0 => Err(LeaseError::Fenced),
-            left => {
-                self.looks.store(left - 1, Relaxed);
-                Ok(())
-            }
-        }
-    }
-}
-
 /// Once a look has answered that the lease is fenced, its memory may be somebody else's: nothing is stored any more but
 /// what was under way, and none of that is visible.
 #[test]
 fn a_fenced_writer_on_shared_memory_leaves_nothing_behind() {
     let mut passed = 0;
     for looks in 0..60 {
-        let lease = Counted { memory: Owned::new(needed()), looks: 1000.into() };
-        let ring: Ring<_> = Ring::format(lease, CONFIG).unwrap();
+        // It ends after so many looks: so at any point of an operation that looks.
+        let left = Cell::new(1000);
+        let memory = Owned::<Cooperative>::new(needed());
+        let ring: Ring<_> = Ring::format(Hooked::new(memory, fenced_after(&left)), CONFIG).unwrap();
         let mut writer = Writer::claim(&ring).unwrap();
         let mut acknowledged = 0;
-        ring.lease().looks.store(looks, std::sync::atomic::Ordering::Relaxed);
+        left.set(looks);
         for round in 0..8 {
             let answer = match round % 3 {
                 0 => writer.write(&[7; 9]).map(|_| 1),
@@ -640,14 +616,14 @@ fn a_fenced_writer_on_shared_memory_leaves_nothing_behind() {
             match answer {
                 Ok(records) => acknowledged += records as u64,
                 Err(WriteError::Lease(LeaseError::Fenced)) => {
-                    let before = ring.lease().memory.image();
+                    let before = ring.lease().inner().image();
                     let claim = image::u32_at(&before, image::CLAIM);
                     assert_eq!(claim, 1);
                     for _ in 0..3 {
                         assert!(writer.write(b"x").is_err() && writer.reserve(1).is_err());
                     }
                     drop(writer);
-                    let after = ring.lease().memory.image();
+                    let after = ring.lease().inner().image();
                     assert!(
                         before[..] == after[..256] || before[..384] == after[..384],
                         "a fenced writer stored something"

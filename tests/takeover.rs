@@ -19,6 +19,7 @@
 
 mod common;
 
+use common::hooked::{Call, Hooked, fenced_after};
 use common::image::{self, Shape};
 use common::{Owned, crew, is_payload, payload};
 use fabric_mq::lease::{Cooperative, Lease, Role};
@@ -74,63 +75,26 @@ fn party(memory: &Memory, id: u128, epoch: u32) -> Party {
     Party { memory: Arc::clone(memory), id, epoch, role: Role::Peer }
 }
 
-/// What happens when somebody comes to the step at which it is stopped.
-type Hook = Rc<RefCell<Option<Box<dyn FnOnce()>>>>;
+type Hook = Box<dyn Fn(Call) -> Result<(), LeaseError>>;
 
-/// A lease that can be stopped.
-struct Stopped {
-    party: Party,
-    /// Steps until then.
-    left: Rc<Cell<usize>>,
-    hook: Hook,
-}
+/// A party whose lease asks the test.
+type Asking = Hooked<Party, Hook>;
 
-impl Stopped {
-    fn step(&self) {
-        let left = self.left.get();
-        self.left.set(left.wrapping_sub(1));
-        if left == 0 {
-            let hook = self.hook.borrow_mut().take();
-            if let Some(hook) = hook {
-                hook();
-            }
-        }
-    }
-}
-
-#[allow(unsafe_code, reason = "memory for tests")]
-// SAFETY: passes on what `Party` promises.
-unsafe impl Lease for Stopped {
-    type Trust = Cooperative;
-    const SEALABLE: bool = true;
-    fn base(&self) -> NonNull<u8> {
-        self.party.base()
-    }
-    fn len(&self) -> usize {
-        self.party.len()
-    }
-    fn id(&self) -> LeaseId {
-        self.party.id()
-    }
-    fn epoch(&self) -> Epoch {
-        self.party.epoch()
-    }
-    fn check(&self) -> Result<(), LeaseError> {
-        self.step();
-        Ok(())
-    }
-    fn clean(&self, _: usize, _: usize) {
-        self.step();
-    }
-    fn invalidate(&self, _: usize, _: usize) {
-        self.step();
-    }
-}
-
-fn stopped(party: Party, at: usize, hook: impl FnOnce() + 'static) -> (Stopped, Rc<Cell<usize>>) {
+/// A lease that can be stopped: what `then` does happens at a step, once. Answers how many steps are left until then, too.
+fn stopped(party: Party, at: usize, then: impl FnOnce() + 'static) -> (Asking, Rc<Cell<usize>>) {
     let left = Rc::new(Cell::new(at));
-    let hook: Hook = Rc::new(RefCell::new(Some(Box::new(hook))));
-    (Stopped { party, left: Rc::clone(&left), hook }, left)
+    let (steps, then) = (Rc::clone(&left), Cell::new(Some(then)));
+    let hook = move |_| {
+        let left = steps.get();
+        steps.set(left.wrapping_sub(1));
+        if left == 0
+            && let Some(then) = then.take()
+        {
+            then();
+        }
+        Ok(())
+    };
+    (Hooked::new(party, Box::new(hook)), left)
 }
 
 const CONFIG: RingConfig = RingConfig::new(8, 256).with_readers(4).with_takeover();
@@ -174,7 +138,7 @@ fn bytes_of(offset: u64) -> Vec<u8> {
 // ---- the writer is stopped
 
 /// What the old writer does before it gives up its place. Answers how many records it was told are in the log.
-fn history<K: Flavor>(ring: &Ring<Stopped, K>, reader: &mut Reader<&Ring<Party, K>>) -> u64 {
+fn history<K: Flavor>(ring: &Ring<Asking, K>, reader: &mut Reader<&Ring<Party, K>>) -> u64 {
     let Ok(mut writer) = Writer::claim(ring) else { return 0 };
     let mut known = 0;
     let mut note = |outcome: Result<Offset, WriteError>, known: &mut u64| match outcome {
@@ -214,7 +178,7 @@ fn history<K: Flavor>(ring: &Ring<Stopped, K>, reader: &mut Reader<&Ring<Party, 
 
 trait Flavor: Keep {
     fn grant(
-        writer: &mut Writer<&Ring<Stopped, Self>>,
+        writer: &mut Writer<&Ring<Asking, Self>>,
         known: &mut u64,
         note: &mut dyn FnMut(Result<Offset, WriteError>, &mut u64),
     ) where
@@ -223,7 +187,7 @@ trait Flavor: Keep {
 
 impl Flavor for Retain {
     fn grant(
-        writer: &mut Writer<&Ring<Stopped, Self>>,
+        writer: &mut Writer<&Ring<Asking, Self>>,
         known: &mut u64,
         note: &mut dyn FnMut(Result<Offset, WriteError>, &mut u64),
     ) {
@@ -236,7 +200,7 @@ impl Flavor for Retain {
 
 impl Flavor for Overwrite {
     fn grant(
-        writer: &mut Writer<&Ring<Stopped, Self>>,
+        writer: &mut Writer<&Ring<Asking, Self>>,
         known: &mut u64,
         note: &mut dyn FnMut(Result<Offset, WriteError>, &mut u64),
     ) {
@@ -327,7 +291,7 @@ fn the_writer_may_be_stopped_at_every_step() {
     }
 }
 
-type Producers = SharedWriter<Arc<Ring<Stopped>>>;
+type Producers = SharedWriter<Arc<Ring<Asking>>>;
 
 #[test]
 fn a_producer_is_not_answered_before_those_that_it_stands_behind() {
@@ -636,58 +600,27 @@ fn what_cannot_be_done_is_refused_and_ends_nothing() {
 
 // ---- a holder that formats
 
-/// A lease that says so when it was fenced.
-struct Fenced {
-    party: Party,
-    /// Answers until then.
-    left: Cell<usize>,
-}
-
-#[allow(unsafe_code, reason = "memory for tests")]
-// SAFETY: passes on what `Party` promises.
-unsafe impl Lease for Fenced {
-    type Trust = Cooperative;
-    const SEALABLE: bool = true;
-    fn base(&self) -> NonNull<u8> {
-        self.party.base()
-    }
-    fn len(&self) -> usize {
-        self.party.len()
-    }
-    fn epoch(&self) -> Epoch {
-        self.party.epoch()
-    }
-    fn check(&self) -> Result<(), LeaseError> {
-        let left = self.left.get();
-        self.left.set(left.saturating_sub(1));
-        if left == 0 { Err(LeaseError::Fenced) } else { Ok(()) }
-    }
-}
-
 #[test]
 fn who_was_taken_over_does_not_format() {
     let old = prepared(3);
     take_over::<Retain>(&old, &memory(CONFIG), 2, 2).unwrap();
     let before = old.image();
+    let fenced = |epoch, checks| Hooked::new(party(&old, OLD, epoch), fenced_after(Cell::new(checks)));
     // By the epoch of the log, though its lease says nothing; by its lease; and whoever may, does.
     let refused = ConfigError::Lease(LeaseError::Fenced);
     assert_eq!(Ring::<_>::format(party(&old, OLD, 1), CONFIG).map(drop), Err(refused));
     assert_eq!(Ring::<_>::format(party(&old, OLD, 1), RingConfig::new(8, 256)).map(drop), Err(refused));
-    let fenced = |epoch, left| Fenced { party: party(&old, OLD, epoch), left: Cell::new(left) };
     assert_eq!(Ring::<_>::format(fenced(5, 0), CONFIG).map(drop), Err(refused));
     assert!(old.image() == before, "nothing was stored");
     reads_at_most_the_log(&old, 3);
     assert!(Ring::<_>::format(party(&old, OLD, 2), CONFIG).is_ok());
     // Fenced before it is done: it leaves no ring.
     let old = prepared(3);
-    assert_eq!(Ring::<_>::format(fenced_at(&old, 1), CONFIG).map(drop), Err(refused));
+    let fenced = |checks| Hooked::new(party(&old, OLD, 1), fenced_after(Cell::new(checks)));
+    assert_eq!(Ring::<_>::format(fenced(1), CONFIG).map(drop), Err(refused));
     assert!(Ring::<_>::attach(party(&old, OLD, 9)).is_err(), "it was clearing it: nothing wrong is read");
-    assert!(Ring::<_>::format(fenced_at(&old, 2), CONFIG).is_ok());
+    assert!(Ring::<_>::format(fenced(2), CONFIG).is_ok());
     assert_eq!(Ring::<_>::attach(party(&old, OLD, 9)).unwrap().tail().value(), 0);
-}
-
-fn fenced_at(memory: &Memory, left: usize) -> Fenced {
-    Fenced { party: party(memory, OLD, 1), left: Cell::new(left) }
 }
 
 // ---- places

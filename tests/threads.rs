@@ -15,6 +15,7 @@
 
 mod common;
 
+use common::hooked::{Call, Hooked};
 use common::{Owned, Rng, is_payload, payload, scale};
 use fabric_mq::lease::{Cooperative, Exclusive, Lease, Trust};
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, SharedWriter, Start, Writer};
@@ -530,40 +531,22 @@ fn readers_come_and_go_while_a_retaining_writer_laps() {
     });
 }
 
-type Hook = Box<dyn FnOnce() + Send>;
-
-/// A lease that calls a hook once when certain bytes are cleaned.
-struct Hooked {
-    memory: Owned<Exclusive>,
-    hook: Mutex<Option<(usize, Hook)>>,
-}
-
-#[allow(unsafe_code, reason = "memory for tests")]
-// SAFETY: passes on what `Owned` promises.
-unsafe impl Lease for Hooked {
-    type Trust = Exclusive;
-    fn base(&self) -> NonNull<u8> {
-        self.memory.base()
-    }
-    fn len(&self) -> usize {
-        self.memory.len()
-    }
-    fn clean(&self, at: usize, _: usize) {
-        let mut hook = lock(&self.hook);
-        if hook.as_ref().is_some_and(|(wanted, _)| *wanted == at) {
-            let (_, call) = hook.take().unwrap();
-            drop(hook);
-            call();
-        }
-    }
-}
-
 /// Between a reader's parking and its end, somebody else may take the place: it stays theirs.
 #[test]
 fn a_place_that_was_parked_belongs_to_whoever_takes_it_next() {
     let config = RingConfig::new(4, 64);
-    let memory = Owned::new(config.lease_bytes().unwrap());
-    let ring: Arc<Ring<_>> = Arc::new(Ring::format(Hooked { memory, hook: Mutex::new(None) }, config).unwrap());
+    let memory = Owned::<Exclusive>::new(config.lease_bytes().unwrap());
+    let then: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>> = Arc::default();
+    let parked = Arc::clone(&then);
+    let lease = Hooked::new(memory, move |call| {
+        // The reader's block is cleaned when its state is parked.
+        let then = if call == (Call::Clean { at: 384 }) { lock(&parked).take() } else { None };
+        if let Some(then) = then {
+            then();
+        }
+        Ok(())
+    });
+    let ring: Arc<Ring<_>> = Arc::new(Ring::format(lease, config).unwrap());
     let mut writer = Writer::claim(Arc::clone(&ring)).unwrap();
     for offset in 0..4 {
         writer.write(&payload(offset, 8)).unwrap();
@@ -571,15 +554,10 @@ fn a_place_that_was_parked_belongs_to_whoever_takes_it_next() {
     let first = Reader::join(Arc::clone(&ring), "main", Start::Earliest).unwrap();
     let (sender, receiver) = mpsc::channel();
     let other = Arc::clone(&ring);
-    // The reader's block is cleaned when its state is parked.
-    *lock(&ring.lease().hook) = Some((
-        384,
-        Box::new(move || {
-            let second =
-                std::thread::spawn(move || Reader::join(other, "main", Start::Resume)).join().unwrap().unwrap();
-            sender.send(second).unwrap();
-        }),
-    ));
+    *lock(&then) = Some(Box::new(move || {
+        let second = std::thread::spawn(move || Reader::join(other, "main", Start::Resume)).join().unwrap().unwrap();
+        sender.send(second).unwrap();
+    }));
     first.park();
     let mut second = receiver.try_recv().expect("the hook ran while the first reader parked");
     let info = ring.readers().next().expect("the place is taken");

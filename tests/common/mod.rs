@@ -1,10 +1,11 @@
-//! What the test files share: counts and seeds, memory that can be looked at, and the format, written down a second time.
+//! What the test files share: counts and seeds, memory that can be looked at, leases with a hook, and the format, written down a second time.
 //!
 //! Nothing here uses the crate's own constants: `image` follows the drawings of the memory format alone, so that a test
 //! which forges or checks bytes does not inherit a mistake.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+pub(crate) mod hooked;
 pub(crate) mod image;
 
 use fabric_mq::lease::{Exclusive, Lease, Trust};
