@@ -21,28 +21,28 @@
 //! | `keeper` | the main loop |
 //! | `image` | the chip's bytes, handed to the host |
 //! | `stack` | how deep it gets |
+//! | `machine`, `handover` | how the program starts and ends; from the main loop to the interrupt |
 //! | `text`, `failure` | a few letters; what can go wrong |
 
 #![no_std]
 #![no_main]
 
+#[allow(dead_code, reason = "each program uses a part of it")]
 mod failure;
 mod gauge;
+mod handover;
 mod image;
 mod keeper;
 mod kept;
+mod machine;
 mod nor;
 mod power;
 mod reading;
 mod stack;
 mod text;
 
-use cortex_m::Peripherals;
-use cortex_m_rt::{ExceptionFrame, entry, exception};
-use cortex_m_semihosting::{debug, hprintln};
-use failure::Failure;
+use cortex_m_rt::entry;
 use keeper::Room;
-use panic_semihosting as _;
 
 #[entry]
 fn main() -> ! {
@@ -50,24 +50,5 @@ fn main() -> ! {
     static mut ROOM: Room = Room::new();
 
     stack::paint();
-    let status = match Peripherals::take().ok_or(Failure::Peripherals) {
-        Ok(mut machine) => keeper::run(&mut machine.SYST, ROOM),
-        Err(failure) => Err(failure),
-    };
-    match status {
-        Ok(()) => debug::exit(debug::EXIT_SUCCESS),
-        Err(failure) => {
-            hprintln!("FAILED: {}", failure);
-            debug::exit(debug::EXIT_FAILURE);
-        }
-    }
-    loop {
-        cortex_m::asm::wfi();
-    }
-}
-
-/// Without this a fault would spin until somebody pulls the plug.
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    panic!("{frame:?}");
+    machine::end(machine::peripherals().and_then(|mut parts| keeper::run(&mut parts.SYST, ROOM)))
 }

@@ -1,11 +1,10 @@
 //! The interrupt: takes a reading and writes it into the ring, every tick, from the hour on that it is told.
 
+use crate::handover::Handover;
 use crate::kept::Kept;
 use crate::reading::{READINGS, Reading};
-use core::cell::RefCell;
 use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m_rt::exception;
-use critical_section::Mutex;
 use fabric_mq::WriteError;
 use fabric_mq::lease::StaticGrant;
 use fabric_mq::ring::{Ring, Writer};
@@ -19,13 +18,13 @@ pub struct Gauge {
 }
 
 /// From the main loop to the interrupt, once.
-static HANDOVER: Mutex<RefCell<Option<Gauge>>> = Mutex::new(RefCell::new(None));
+static HANDOVER: Handover<Gauge> = Handover::new();
 /// Writes that failed in any other way than for want of room, or got an offset that was not next. Written by the interrupt.
 static FAILED: AtomicU32 = AtomicU32::new(0);
 
 /// Gives the interrupt what it writes to. Called before the first tick.
 pub fn hand_over(gauge: Gauge) {
-    critical_section::with(|token| HANDOVER.borrow_ref_mut(token).replace(gauge));
+    HANDOVER.give(gauge);
 }
 
 pub fn failed() -> u32 {
@@ -37,7 +36,7 @@ fn SysTick() {
     static mut GAUGE: Option<Gauge> = None;
 
     if GAUGE.is_none() {
-        *GAUGE = critical_section::with(|token| HANDOVER.borrow_ref_mut(token).take());
+        *GAUGE = HANDOVER.take();
     }
     if let Some(gauge) = GAUGE {
         gauge.take_reading();

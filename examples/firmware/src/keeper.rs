@@ -1,9 +1,10 @@
 //! The main loop: from the ring into flash, from flash to the uplink; and after each cut, what is left.
 
-use crate::failure::{Failure, between, same};
+use crate::failure::{Failure, between, is_reading, same, some};
 use crate::gauge::{self, Gauge};
 use crate::image;
 use crate::kept::{self, Kept, SEGMENT_BYTES, SEGMENTS};
+use crate::machine;
 use crate::nor::{EmulatedFlash, IN_ERASE, IN_PROGRAM};
 use crate::power::PLAN;
 use crate::reading::{READINGS, Reading};
@@ -12,7 +13,6 @@ use crate::text::Text;
 use core::fmt;
 use cortex_m::asm;
 use cortex_m::peripheral::SYST;
-use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_semihosting::hprintln;
 use fabric_mq::durable::{
     CursorId, Journal, JournalConfig, NorStore, PumpError, Recovery, Spool, SpoolMode, StoreError,
@@ -80,7 +80,7 @@ pub fn run(tick: &mut SYST, room: &'static mut Room) -> Result<(), Failure> {
 
     settle(kept, open(kept, journal)?)?;
     let working = begin(kept, journal, ring, keeper)?;
-    start(tick);
+    machine::start(tick, TICK);
     working.work()?;
     finish(keeper)
 }
@@ -163,15 +163,6 @@ fn stored(journal: &Log) -> Result<u32, Failure> {
     Ok(next.value() as u32)
 }
 
-/// Starts the tick.
-fn start(tick: &mut SYST) {
-    tick.set_clock_source(SystClkSource::Core);
-    tick.set_reload(TICK - 1);
-    tick.clear_current();
-    tick.enable_interrupt();
-    tick.enable_counter();
-}
-
 pub struct Keeper {
     kept: &'static Kept,
     spool: Station,
@@ -187,7 +178,7 @@ impl Keeper {
     /// Stores and passes on, until the year is over.
     fn work(&mut self) -> Result<(), Failure> {
         while self.kept.committed.get() < READINGS {
-            same("failed writes", 0, gauge::failed())?;
+            same("failed writes", 0_u32, gauge::failed())?;
             let is_over = self.kept.sensed.get() == READINGS;
             let mut is_full = false;
             if is_over || self.spool.at_risk(PARTITION).is_some_and(|count| count >= BATCH) {
@@ -238,12 +229,9 @@ impl Keeper {
         let mut buffer = [0; Reading::LEN];
         let record =
             self.spool.next(self.uplink, &mut buffer)?.ok_or(Failure::None { what: "the record that is next" })?;
-        let offset = record.offset().value() as u32;
-        same("the offset of the next record", self.next, offset)?;
-        let found = Reading::from_bytes(record.body());
-        if found != Some(Reading::nth(offset)) {
-            return Err(Failure::Reading { offset, found });
-        }
+        same("the offset of the next record", self.next, record.offset().value())?;
+        is_reading(record.offset().value(), record.body())?;
+        let offset = self.next;
         self.next = offset + 1;
         if offset < self.kept.received.get() {
             // Read before a cut, and not committed.
@@ -268,23 +256,15 @@ fn finish(keeper: &mut Option<Keeper>) -> Result<(), Failure> {
     let has_images = image::write(kept, format_args!("end"))?;
     report(kept, has_images)?;
 
-    same("broken promises to the flash", 0, kept.violations.get())?;
+    same("broken promises to the flash", 0_u32, kept.violations.get())?;
     same("readings received", READINGS, kept.received.get())?;
-    for (what, count) in [
-        ("readings sensed again after cuts", kept.sensed_again.get()),
-        ("readings received again after cuts", kept.received_again.get()),
-    ] {
-        if count == 0 {
-            return Err(Failure::None { what });
-        }
-    }
+    some("readings sensed again after cuts", kept.sensed_again.get())?;
+    some("readings received again after cuts", kept.received_again.get())?;
     // Segments are used in turn. One whose erasure or header was cut was erased once more, at most once for each cut.
     let (least, most) = erasures(kept);
     let repeated = erased - begun;
     between("erasures that were repeated", 0, boot, repeated)?;
-    between("erasures of a segment", least, least + 1 + repeated, most)?;
-    hprintln!("ok");
-    Ok(())
+    between("erasures of a segment", least, least + 1 + repeated, most)
 }
 
 /// How often the segments were erased, at least and at most.

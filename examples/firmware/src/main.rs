@@ -16,15 +16,16 @@
 #![no_std]
 #![no_main]
 
+#[allow(dead_code, reason = "each program uses a part of it")]
+mod failure;
+mod handover;
+mod machine;
 mod reading;
 mod sensor;
 mod station;
 
-use cortex_m::Peripherals;
-use cortex_m_rt::{ExceptionFrame, entry, exception};
-use cortex_m_semihosting::{debug, hprintln};
-use panic_semihosting as _;
-use station::{Failure, Kept, Latest};
+use cortex_m_rt::entry;
+use station::{Kept, Latest};
 
 #[entry]
 fn main() -> ! {
@@ -32,24 +33,5 @@ fn main() -> ! {
     static mut KEPT: Option<Kept> = None;
     static mut LATEST: Option<Latest> = None;
 
-    let status = match Peripherals::take().ok_or(Failure::Peripherals) {
-        Ok(mut machine) => station::run(&mut machine.SYST, KEPT, LATEST),
-        Err(failure) => Err(failure),
-    };
-    match status {
-        Ok(()) => debug::exit(debug::EXIT_SUCCESS),
-        Err(failure) => {
-            hprintln!("FAILED: {}", failure);
-            debug::exit(debug::EXIT_FAILURE);
-        }
-    }
-    loop {
-        cortex_m::asm::wfi();
-    }
-}
-
-/// Without this a fault would spin until somebody pulls the plug.
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    panic!("{frame:?}");
+    machine::end(machine::peripherals().and_then(|mut parts| station::run(&mut parts.SYST, KEPT, LATEST)))
 }

@@ -1,11 +1,10 @@
 //! The interrupt: takes a reading and writes it down, every tick.
 
+use crate::handover::Handover;
 use crate::reading::Reading;
 use crate::station::{Kept, Latest};
-use core::cell::RefCell;
 use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m_rt::exception;
-use critical_section::Mutex;
 use fabric_mq::ring::Writer;
 use fabric_mq::{Offset, WriteError};
 
@@ -32,11 +31,11 @@ pub struct Sensor {
 }
 
 /// From the main loop to the interrupt, once.
-static HANDOVER: Mutex<RefCell<Option<Sensor>>> = Mutex::new(RefCell::new(None));
+static HANDOVER: Handover<Sensor> = Handover::new();
 
 /// Gives the interrupt what it writes to. Called before the first tick.
 pub fn hand_over(sensor: Sensor) {
-    critical_section::with(|token| HANDOVER.borrow_ref_mut(token).replace(sensor));
+    HANDOVER.give(sensor);
 }
 
 #[exception]
@@ -44,7 +43,7 @@ fn SysTick() {
     static mut SENSOR: Option<Sensor> = None;
 
     if SENSOR.is_none() {
-        *SENSOR = critical_section::with(|token| HANDOVER.borrow_ref_mut(token).take());
+        *SENSOR = HANDOVER.take();
     }
     if let Some(Sensor { kept, latest }) = SENSOR {
         let _ =

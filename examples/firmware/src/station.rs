@@ -1,15 +1,15 @@
 //! The main loop: reads what the interrupt wrote, and checks it.
 
+use crate::failure::{Failure, is_reading, same, some};
+use crate::machine;
 use crate::reading::{READINGS, Reading};
 use crate::sensor::{self, Feed, Sensor};
-use core::fmt;
 use cortex_m::asm;
 use cortex_m::peripheral::SYST;
-use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_semihosting::hprintln;
+use fabric_mq::ReadError;
 use fabric_mq::lease::{StaticGrant, StaticLease};
 use fabric_mq::ring::{Overwrite, Reader, Retain, Ring, RingConfig, Start, Writer};
-use fabric_mq::{ConfigError, JoinError, LeaseError, ReadError, WriteError};
 
 /// The ring that keeps what was not read.
 pub type Kept = Ring<StaticGrant, Retain>;
@@ -37,32 +37,6 @@ const RACE_TO: u32 = 100;
 const AWAKE: u32 = 100;
 const ASLEEP: u32 = 3 * SLOTS;
 
-/// What went wrong.
-pub enum Failure {
-    /// The peripherals were taken before.
-    Peripherals,
-    Config(ConfigError),
-    Lease(LeaseError),
-    Write(WriteError),
-    Join(JoinError),
-    Read(ReadError),
-    /// A record is not the reading that belongs to its offset.
-    Reading {
-        offset: u64,
-        found: Option<Reading>,
-    },
-    /// Two numbers that must be the same are not.
-    Count {
-        what: &'static str,
-        expected: u64,
-        found: u64,
-    },
-    /// A number that must not be 0 is.
-    None {
-        what: &'static str,
-    },
-}
-
 /// What one pass over the year came to.
 #[derive(Default)]
 struct Pass {
@@ -87,15 +61,15 @@ pub fn run(
     hprintln!("{}; {} readings a pass, room for {}", env!("MACHINE"), READINGS, SLOTS);
     hprintln!("pass   received   lost overruns refused");
 
-    start(tick, TICK);
+    machine::start(tick, TICK);
     let pass = keep(&mut in_place)?;
     pass.print("kept");
     some("refused writes", pass.refused)?;
-    same("refused writes, as the ring counts them", pass.refused.into(), kept.refused())?;
+    same("refused writes, as the ring counts them", pass.refused, kept.refused())?;
 
     let pass = follow(&mut copying, |_| Ok(()))?;
     pass.print("quick");
-    same("records lost by a reader that keeps up", 0, pass.lost)?;
+    same("records lost by a reader that keeps up", 0_u32, pass.lost)?;
 
     let mut awake = 0;
     let pass = follow(&mut copying, |feed| {
@@ -117,19 +91,7 @@ pub fn run(
     pass.print("raced");
     some("overruns of a reader that is slower than the sensor", pass.overruns)?;
 
-    same("refused writes of a ring that overwrites", 0, latest.refused())?;
-    hprintln!("ok");
-    Ok(())
-}
-
-/// Starts the tick.
-fn start(tick: &mut SYST, cycles: u32) {
-    tick.disable_counter();
-    tick.set_clock_source(SystClkSource::Core);
-    tick.set_reload(cycles - 1);
-    tick.clear_current();
-    tick.enable_interrupt();
-    tick.enable_counter();
+    same("refused writes of a ring that overwrites", 0_u32, latest.refused())
 }
 
 /// A pass over the ring that retains, with a main loop that sleeps now and then. Records are read in place.
@@ -149,7 +111,7 @@ fn keep(reader: &mut Reader<&'static Kept>) -> Result<Pass, Failure> {
         match reader.next()? {
             Some(record) => {
                 same("the offset of the next record", next, record.offset().value())?;
-                check(next, record.payload())?;
+                is_reading(next, record.payload())?;
                 pass.received += 1;
                 next += 1;
             }
@@ -178,7 +140,7 @@ fn follow(
                 // `next` is what came before and what was reported lost: here the report meets the log itself.
                 same("the offset of the next record", next, record.offset().value())?;
                 same("the length of the record", Reading::LEN as u64, record.len() as u64)?;
-                check(next, &buffer)?;
+                is_reading(next, &buffer)?;
                 pass.received += 1;
                 next += 1;
             }
@@ -200,34 +162,19 @@ fn sleep_until(feed: &Feed, done: impl Fn(&Feed) -> bool) -> Result<(), Failure>
     while !done(feed) {
         // A tick between the question and this costs one tick: the next one wakes us.
         asm::wfi();
-        same("failed writes", 0, feed.failed().into())?;
+        same("failed writes", 0_u32, feed.failed())?;
     }
     Ok(())
-}
-
-/// Whether the record at `offset` holds the reading that the sensor took for it.
-fn check(offset: u64, payload: &[u8]) -> Result<(), Failure> {
-    let found = Reading::from_bytes(payload);
-    // At most four years of readings: the cast loses nothing.
-    if found == Some(Reading::nth(offset as u32)) { Ok(()) } else { Err(Failure::Reading { offset, found }) }
-}
-
-fn same(what: &'static str, expected: u64, found: u64) -> Result<(), Failure> {
-    if expected == found { Ok(()) } else { Err(Failure::Count { what, expected, found }) }
-}
-
-fn some(what: &'static str, found: u32) -> Result<(), Failure> {
-    if found != 0 { Ok(()) } else { Err(Failure::None { what }) }
 }
 
 impl Pass {
     /// The balance at the end of a pass, when all that was wanted has been written.
     fn settle(&self, feed: &Feed, next: u64, tail: u64) -> Result<(), Failure> {
-        same("failed writes", 0, feed.failed().into())?;
-        same("readings written", feed.wanted().into(), feed.written().into())?;
-        same("received and lost", READINGS.into(), self.received + self.lost)?;
-        same("the reader's next offset", feed.written().into(), next)?;
-        same("the end of the log", feed.written().into(), tail)
+        same("failed writes", 0_u32, feed.failed())?;
+        same("readings written", feed.wanted(), feed.written())?;
+        same("received and lost", READINGS, self.received + self.lost)?;
+        same("the reader's next offset", feed.written(), next)?;
+        same("the end of the log", feed.written(), tail)
     }
 
     fn print(&self, name: &str) {
@@ -235,31 +182,3 @@ impl Pass {
         hprintln!("{:<6} {:>8} {:>6} {:>8} {:>7}", name, received, lost, overruns, refused);
     }
 }
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Peripherals => f.write_str("the peripherals were taken before"),
-            Self::Config(error) => error.fmt(f),
-            Self::Lease(error) => error.fmt(f),
-            Self::Write(error) => error.fmt(f),
-            Self::Join(error) => error.fmt(f),
-            Self::Read(error) => error.fmt(f),
-            Self::Reading { offset, found } => write!(f, "the record at offset {offset} is not its reading: {found:?}"),
-            Self::Count { what, expected, found } => write!(f, "{what}: {expected} expected, {found} found"),
-            Self::None { what } => write!(f, "{what}: none"),
-        }
-    }
-}
-
-macro_rules! failure_from {
-    ($($variant:ident($error:ty)),+) => {
-        $(impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                Self::$variant(error)
-            }
-        })+
-    };
-}
-
-failure_from!(Config(ConfigError), Lease(LeaseError), Write(WriteError), Join(JoinError), Read(ReadError));

@@ -15,18 +15,18 @@
 #![no_std]
 #![no_main]
 
+#[allow(dead_code, reason = "each program uses a part of it")]
+mod failure;
+mod handover;
+mod machine;
 mod reading;
 
-use core::cell::RefCell;
-use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m::asm;
+use cortex_m::interrupt;
 use cortex_m::peripheral::SYST;
-use cortex_m::peripheral::syst::SystClkSource;
-use cortex_m::{Peripherals, interrupt};
-use cortex_m_rt::{ExceptionFrame, entry, exception};
-use cortex_m_semihosting::{debug, hprintln};
-use critical_section::Mutex;
+use cortex_m_rt::{entry, exception};
+use cortex_m_semihosting::hprintln;
 use embassy_executor::raw;
 use fabric_mq::clock::ManualClock;
 use fabric_mq::consumer::Consumer;
@@ -34,7 +34,8 @@ use fabric_mq::lease::{StaticGrant, StaticLease};
 use fabric_mq::producer::Producer;
 use fabric_mq::ring::{AsyncReader, Bell, Reader, Ring, RingConfig, Start, Writer};
 use fabric_mq::topic::{StaticRings, StaticTopics, TopicConfig};
-use panic_semihosting as _;
+use failure::{Failure, between, is_reading, same};
+use handover::Handover;
 use reading::{READINGS, Reading};
 
 type Rings = StaticRings<StaticGrant, 1, 1>;
@@ -78,7 +79,7 @@ enum Sensor {
 }
 
 /// From the task to the interrupt, before each pass that needs it.
-static HANDOVER: Mutex<RefCell<Option<Sensor>>> = Mutex::new(RefCell::new(None));
+static HANDOVER: Handover<Sensor> = Handover::new();
 
 fn add(word: &AtomicU32, count: u32) {
     // One writer each; this processor may have nothing better than loads and stores.
@@ -89,7 +90,7 @@ fn add(word: &AtomicU32, count: u32) {
 fn SysTick() {
     static mut SENSOR: Option<Sensor> = None;
 
-    if let Some(sensor) = critical_section::with(|token| HANDOVER.borrow_ref_mut(token).take()) {
+    if let Some(sensor) = HANDOVER.take() {
         *SENSOR = Some(sensor);
     }
     let first = WRITTEN.load(Ordering::Relaxed);
@@ -125,12 +126,9 @@ fn main() -> ! {
     static mut EXECUTOR: Option<raw::Executor> = None;
 
     let executor: &'static raw::Executor = EXECUTOR.insert(raw::Executor::new(core::ptr::null_mut()));
-    match Peripherals::take() {
-        Some(machine) => match station(machine.SYST, STATION, RINGS, TOPICS) {
-            Ok(task) => executor.spawner().spawn(task),
-            Err(failure) => end(Err(failure)),
-        },
-        None => end(Err(Failure::Setup)),
+    match machine::peripherals().and_then(|parts| station(parts.SYST, STATION, RINGS, TOPICS)) {
+        Ok(task) => executor.spawner().spawn(task),
+        Err(failure) => machine::end(Err(failure)),
     }
     loop {
         let seen = WAKES.load(Ordering::Acquire);
@@ -148,7 +146,7 @@ fn main() -> ! {
 
 #[embassy_executor::task]
 async fn run(mut tick: SYST, station: Station) {
-    end(passes(&mut tick, station).await);
+    machine::end(passes(&mut tick, station).await)
 }
 
 /// What the task works on.
@@ -163,58 +161,48 @@ fn station(
     rings: &'static mut Rings,
     topics: &'static mut Option<Topics>,
 ) -> Result<embassy_executor::SpawnToken<impl Sized>, Failure> {
-    let lease = RING.claim().map_err(|_| Failure::Setup)?;
-    let ring = ring.insert(Ring::format(lease, CONFIG).map_err(|_| Failure::Setup)?);
-    let lease = PARTITION.claim().map_err(|_| Failure::Setup)?;
-    rings.create_in([lease], "readings", TOPIC, &CLOCK).map_err(|_| Failure::Setup)?;
-    let topics = topics.insert(StaticTopics::new(rings, &CLOCK).map_err(|_| Failure::Setup)?);
-    run(tick, Station { ring, topics }).map_err(|_| Failure::Setup)
+    let lease = RING.claim()?;
+    let ring = ring.insert(Ring::format(lease, CONFIG)?);
+    let lease = PARTITION.claim()?;
+    rings.create_in([lease], "readings", TOPIC, &CLOCK)?;
+    let topics = topics.insert(StaticTopics::new(rings, &CLOCK)?);
+    Ok(run(tick, Station { ring, topics })?)
 }
 
 async fn passes(tick: &mut SYST, Station { ring, topics }: Station) -> Result<(), Failure> {
     hprintln!("{}; {} readings a pass, room for {}", env!("MACHINE"), READINGS, SLOTS);
     hprintln!("pass   received   lost    wakes  sleeps");
-    tick.set_clock_source(SystClkSource::Core);
-    tick.set_reload(TICK - 1);
-    tick.clear_current();
-    tick.enable_interrupt();
-    tick.enable_counter();
+    machine::start(tick, TICK);
 
-    hand_over(Sensor::Ring(Writer::claim(ring).map_err(|_| Failure::Setup)?));
-    let reader = Reader::join(ring, "main", Start::Earliest).map_err(|_| Failure::Setup)?;
+    HANDOVER.give(Sensor::Ring(Writer::claim(ring)?));
+    let reader = Reader::join(ring, "main", Start::Earliest)?;
     let mut reader = AsyncReader::new(reader, &BELL);
     for (name, a_tick) in [("each", 1), ("bursts", BURST)] {
         let pass = Pass::begin(a_tick);
         for _ in 0..READINGS {
-            let record = reader.next().await.map_err(|_| Failure::Read)?;
-            check(record.offset().value(), record.payload())?;
+            let record = reader.next().await?;
+            is_reading(record.offset().value(), record.payload())?;
         }
         pass.end(name, a_tick)?;
     }
 
-    hand_over(Sensor::Topic(Producer::new("readings"), topics));
+    HANDOVER.give(Sensor::Topic(Producer::new("readings"), topics));
     let mut consumer: Consumer<_, _, 1> = Consumer::with_places("readings", "main");
     consumer.assign(&[0]);
     let before = u64::from(WRITTEN.load(Ordering::Acquire));
     let pass = Pass::begin(1);
     let mut received = 0;
     while received < READINGS {
-        consumer.ready(topics).await.map_err(|_| Failure::Read)?;
+        consumer.ready(topics).await?;
         let mut checked = Ok(());
         let polled = consumer.poll_with(topics, 16, |message| {
             let offset = before + message.offset().value();
-            checked = core::mem::replace(&mut checked, Ok(())).and_then(|()| check(offset, message.payload()));
+            checked = core::mem::replace(&mut checked, Ok(())).and_then(|()| is_reading(offset, message.payload()));
         });
-        received += polled.map_err(|_| Failure::Read)? as u32;
+        received += polled? as u32;
         checked?;
     }
-    pass.end("topic", 1)?;
-    hprintln!("ok");
-    Ok(())
-}
-
-fn hand_over(sensor: Sensor) {
-    critical_section::with(|token| HANDOVER.borrow_ref_mut(token).replace(sensor));
+    pass.end("topic", 1)
 }
 
 /// The counts at the beginning of a pass.
@@ -237,63 +225,10 @@ impl Pass {
         hprintln!("{:<6} {:>8} {:>6} {:>8} {:>7}", name, READINGS, 0, wakes, sleeps);
         let wanted = WANTED.load(Ordering::Relaxed);
         same("readings written", wanted, WRITTEN.load(Ordering::Acquire))?;
-        same("failed writes", 0, FAILED.load(Ordering::Acquire))?;
+        same("failed writes", 0_u32, FAILED.load(Ordering::Acquire))?;
         // A task that keeps up is woken by each ring, and by nothing else.
         let rings = READINGS.div_ceil(a_tick);
-        if wakes == 0 || wakes > rings || wakes < rings / 2 {
-            return Err(Failure::Count { what: "wake-ups", expected: rings, found: wakes });
-        }
-        if sleeps < rings / 2 { Err(Failure::Count { what: "sleeps", expected: rings, found: sleeps }) } else { Ok(()) }
+        between("wake-ups", (rings / 2).max(1), rings, wakes)?;
+        between("sleeps", rings / 2, u32::MAX, sleeps)
     }
-}
-
-/// Whether the record at `offset` holds the reading that the sensor took for it.
-fn check(offset: u64, payload: &[u8]) -> Result<(), Failure> {
-    let found = Reading::from_bytes(payload);
-    // At most three years of readings: the cast loses nothing.
-    if found == Some(Reading::nth(offset as u32)) { Ok(()) } else { Err(Failure::Reading { offset, found }) }
-}
-
-fn same(what: &'static str, expected: u32, found: u32) -> Result<(), Failure> {
-    if expected == found { Ok(()) } else { Err(Failure::Count { what, expected, found }) }
-}
-
-/// What went wrong.
-enum Failure {
-    /// Something could not be had that the program starts with.
-    Setup,
-    /// A record could not be read.
-    Read,
-    /// A record is not the reading that belongs to its offset.
-    Reading { offset: u64, found: Option<Reading> },
-    /// A number is not what it must be.
-    Count { what: &'static str, expected: u32, found: u32 },
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Setup => f.write_str("the station could not be set up"),
-            Self::Read => f.write_str("a record could not be read"),
-            Self::Reading { offset, found } => write!(f, "the record at offset {offset} is not its reading: {found:?}"),
-            Self::Count { what, expected, found } => write!(f, "{what}: about {expected} expected, {found} found"),
-        }
-    }
-}
-
-/// Stops the machine.
-fn end(outcome: Result<(), Failure>) {
-    match outcome {
-        Ok(()) => debug::exit(debug::EXIT_SUCCESS),
-        Err(failure) => {
-            hprintln!("FAILED: {}", failure);
-            debug::exit(debug::EXIT_FAILURE);
-        }
-    }
-}
-
-/// Without this a fault would spin until somebody pulls the plug.
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    panic!("{frame:?}");
 }
