@@ -21,7 +21,7 @@
 //! | `keeper` | the main loop |
 //! | `image` | the chip's bytes, handed to the host |
 //! | `stack` | how deep it gets |
-//! | `machine`, `handover` | how the program starts and ends; from the main loop to the interrupt |
+//! | `machine`, `handover` | the tick, and how the program ends; from the main loop to the interrupt |
 //! | `text`, `failure` | a few letters; what can go wrong |
 
 #![no_std]
@@ -50,5 +50,5 @@ fn main() -> ! {
     static mut ROOM: Room = Room::new();
 
     stack::paint();
-    machine::end(machine::peripherals().and_then(|mut parts| keeper::run(&mut parts.SYST, ROOM)))
+    machine::end(machine::tick().and_then(|mut tick| keeper::run(&mut tick, ROOM)))
 }

@@ -1,4 +1,4 @@
-//! The machine: what a program starts with, its tick, and how it ends.
+//! The machine: its tick, and how a program ends.
 
 use crate::failure::Failure;
 use cortex_m::peripheral::SYST;
@@ -8,12 +8,12 @@ use cortex_m_rt::{ExceptionFrame, exception};
 use cortex_m_semihosting::{debug, hprintln};
 use panic_semihosting as _;
 
-/// The peripherals, which can be had once.
-pub fn peripherals() -> Result<Peripherals, Failure> {
-    Peripherals::take().ok_or(Failure::Peripherals)
+/// The timer of the tick. It can be had once.
+pub fn tick() -> Result<SYST, Failure> {
+    Peripherals::take().map(|parts| parts.SYST).ok_or(Failure::Peripherals)
 }
 
-/// Starts the tick: an interrupt every so many cycles of the processor.
+/// Starts the tick: an interrupt each time that so many processor cycles have gone by.
 pub fn start(tick: &mut SYST, cycles: u32) {
     tick.disable_counter();
     tick.set_clock_source(SystClkSource::Core);

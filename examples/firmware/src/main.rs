@@ -33,5 +33,5 @@ fn main() -> ! {
     static mut KEPT: Option<Kept> = None;
     static mut LATEST: Option<Latest> = None;
 
-    machine::end(machine::peripherals().and_then(|mut parts| station::run(&mut parts.SYST, KEPT, LATEST)))
+    machine::end(machine::tick().and_then(|mut tick| station::run(&mut tick, KEPT, LATEST)))
 }

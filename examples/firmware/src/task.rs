@@ -22,9 +22,8 @@ mod machine;
 mod reading;
 
 use core::sync::atomic::{AtomicU32, Ordering};
-use cortex_m::asm;
-use cortex_m::interrupt;
 use cortex_m::peripheral::SYST;
+use cortex_m::{asm, interrupt};
 use cortex_m_rt::{entry, exception};
 use cortex_m_semihosting::hprintln;
 use embassy_executor::raw;
@@ -126,7 +125,7 @@ fn main() -> ! {
     static mut EXECUTOR: Option<raw::Executor> = None;
 
     let executor: &'static raw::Executor = EXECUTOR.insert(raw::Executor::new(core::ptr::null_mut()));
-    match machine::peripherals().and_then(|parts| station(parts.SYST, STATION, RINGS, TOPICS)) {
+    match machine::tick().and_then(|tick| station(tick, STATION, RINGS, TOPICS)) {
         Ok(task) => executor.spawner().spawn(task),
         Err(failure) => machine::end(Err(failure)),
     }
