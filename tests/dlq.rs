@@ -12,17 +12,19 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/clocked.rs"]
+mod clocked;
 mod common;
 
+use clocked::{Clocked, manager, says};
 use common::Rng;
-use core::fmt::Display;
 use fabric_mq::clock::{Clock, ManualClock};
 use fabric_mq::consumer::{Consumer, PollError};
 use fabric_mq::dlq::{
     Cause, DeadLetter, DeadLetters, Delivered, DlqError, DlqRouter, FailingState, Letter, LetterAt, LetterError,
     OnFailure, Polled, REDRIVEN, RedriveOptions, RedriveState, Redriven, Settled, Verdict,
 };
-use fabric_mq::lease::{HeapPool, Pool, SlicePool};
+use fabric_mq::lease::{Pool, SlicePool};
 use fabric_mq::message::{Message, MessageRef, ProducerBlock, Record};
 use fabric_mq::partition::FullPolicy;
 use fabric_mq::producer::{Producer, SendError};
@@ -37,16 +39,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Wake, Waker};
 
 type Outcome = Result<(), Box<dyn Error>>;
-type Clocked = TopicManager<HeapPool<Arc<ManualClock>>, Arc<ManualClock>>;
 type Router<const T: usize = 32> = DlqRouter<&'static str, Clocked, 16, T>;
 
 const ONE: TopicConfig = TopicConfig::new().with_partitions(1).with_slots_and_stride(64, 256);
 const DEAD: TopicConfig = ONE.with_dead_letters(true);
-
-fn manager() -> (Arc<ManualClock>, Clocked) {
-    let clock = Arc::new(ManualClock::new());
-    (Arc::clone(&clock), TopicManager::with_pool(HeapPool::new(Arc::clone(&clock)), clock))
-}
 
 /// A topic of one partition with its queue.
 fn orders() -> Result<(Arc<ManualClock>, Clocked), TopicError> {
@@ -105,14 +101,6 @@ fn source(topics: &Clocked) -> Vec<Message> {
     let mut reader = Consumer::new("orders", "spectator");
     reader.assign(&[0]);
     reader.poll(topics, 1000).unwrap()
-}
-
-#[track_caller]
-fn says<T, E: Display + core::fmt::Debug>(outcome: Result<T, E>, variant: &str, remedy: &str) {
-    let Err(error) = outcome else { panic!("should be {variant}") };
-    let (name, text) = (format!("{error:?}"), error.to_string());
-    assert!(name.starts_with(variant), "{name} is not {variant}");
-    assert!(text.contains(remedy), "{text:?} does not say {remedy:?}");
 }
 
 // ------------------------------------------------------------------------------------------------ dying

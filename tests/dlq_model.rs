@@ -20,8 +20,11 @@
     reason = "tests"
 )]
 
+#[path = "common/clocked.rs"]
+mod clocked;
 mod common;
 
+use clocked::Clocked;
 use common::{Rng, scale, with_seeds};
 use fabric_mq::clock::{Clock, ManualClock};
 use fabric_mq::dlq::{
@@ -36,7 +39,6 @@ use fabric_mq::{Offset, Ticks};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-type Clocked = TopicManager<HeapPool<Arc<ManualClock>>, Arc<ManualClock>>;
 type Router<const T: usize> = DlqRouter<&'static str, Clocked, 4, T>;
 
 const SLOTS: u64 = 16;

@@ -11,11 +11,13 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/clocked.rs"]
+mod clocked;
 mod common;
 
+use clocked::{manager, says};
 use common::Owned;
 use core::error::Error;
-use core::fmt::Display;
 use fabric_mq::clock::ManualClock;
 use fabric_mq::consumer::{CommitError, Consumer, PollError, SeekPolicy};
 use fabric_mq::dlq::{DlqError, LetterError};
@@ -38,24 +40,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-type Clocked = TopicManager<HeapPool<Arc<ManualClock>>, Arc<ManualClock>>;
-
-fn manager() -> (Arc<ManualClock>, Clocked) {
-    let clock = Arc::new(ManualClock::new());
-    (Arc::clone(&clock), TopicManager::with_pool(HeapPool::new(Arc::clone(&clock)), clock))
-}
-
 fn tiny() -> TopicConfig {
     TopicConfig::new().with_partitions(1).with_slots_and_stride(2, 64).with_groups(1)
-}
-
-/// The error's words, if it has the variant wanted.
-#[track_caller]
-fn says<T, E: Display + core::fmt::Debug>(outcome: Result<T, E>, variant: &str, remedy: &str) {
-    let Err(error) = outcome else { panic!("should be {variant}") };
-    let (name, text) = (format!("{error:?}"), error.to_string());
-    assert!(name.starts_with(variant), "{name} is not {variant}");
-    assert!(text.contains(remedy), "{text:?} does not say {remedy:?}");
 }
 
 /// A ring in a lease of the pool, left there.

@@ -20,7 +20,7 @@ use fabric_mq::group::{Event, Group, GroupConfig, Member, MemberConfig, MemberEr
 use fabric_mq::lease::SharedLease;
 use fabric_mq::offset::OffsetError;
 use fabric_mq::{Name, Offset, Ticks};
-use process::{Actor, Place, say, setting};
+use process::{Actor, Folder, say, setting};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ fn patience() -> MemberConfig {
 type Process = Member<Arc<Group<SharedLease>>, 8, 8>;
 
 /// Another process that is a member.
-fn start(place: &Place, name: &str) -> Actor {
+fn start(place: &Folder, name: &str) -> Actor {
     let actor = Actor::start(place, "member", &[("NAME", name)]);
     actor.comes_to_say("joined");
     actor
@@ -137,7 +137,7 @@ impl Watcher {
     }
 }
 
-fn format(place: &Place) -> Watcher {
+fn format(place: &Folder) -> Watcher {
     let config = GroupConfig::new("billing", "events", PARTITIONS).with_places(8);
     let lease = place.pool().acquire_named(&name(), config.lease_bytes().unwrap(), Ticks::MAX).unwrap();
     Watcher { group: Group::format(lease, config).unwrap(), last: vec![(0, 0); PARTITIONS as usize] }
@@ -145,7 +145,7 @@ fn format(place: &Place) -> Watcher {
 
 #[test]
 fn the_partitions_of_killed_processes_are_taken_over_before_their_session_is_over() {
-    let place = Place::new("kill");
+    let place = Folder::in_memory("kill");
     let mut watcher = format(&place);
     let mut actors: Vec<Actor> = (0..3).map(|_| start(&place, "")).collect();
     watcher.until_all_move();
@@ -163,7 +163,7 @@ fn the_partitions_of_killed_processes_are_taken_over_before_their_session_is_ove
 
 #[test]
 fn a_stopped_process_is_given_up_and_told_when_it_goes_on() {
-    let place = Place::new("stop");
+    let place = Folder::in_memory("stop");
     let mut watcher = format(&place);
     let (stopped, _other) = (start(&place, ""), start(&place, ""));
     watcher.until_shared_by(2);
@@ -179,7 +179,7 @@ fn a_stopped_process_is_given_up_and_told_when_it_goes_on() {
 
 #[test]
 fn a_named_process_that_starts_again_fences_the_one_before_it() {
-    let place = Place::new("name");
+    let place = Folder::in_memory("name");
     let mut watcher = format(&place);
     let first = start(&place, "north");
     let other = start(&place, "south");

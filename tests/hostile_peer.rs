@@ -23,7 +23,7 @@ use common::Rng;
 use fabric_mq::lease::{Lease, SharedLease, Untrusted};
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, SharedWriter, Start, Writer};
 use fabric_mq::{Name, Ticks};
-use process::{Actor, Place, say};
+use process::{Actor, Folder, say};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -162,7 +162,7 @@ fn round<K: Keep>(ring: &Ring<SharedLease<Untrusted>, K>, way: u64, seen: &mut S
 }
 
 fn survive<K: Keep>(seconds: Duration, kind: &str) {
-    let place = Place::new(&format!("peer-{kind}"));
+    let place = Folder::in_memory(&format!("peer-{kind}"));
     let pool = place.pool();
     let name = Name::new(kind).unwrap();
     let ring: Ring<_, K> =

@@ -13,12 +13,15 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/folder.rs"]
+mod folder;
 #[path = "common/program.rs"]
 mod program;
 
 use fabric_mq::Offset;
 use fabric_mq::durable::inspect::{Inspector, Item, Label, Role, write_unit};
 use fabric_mq::durable::{Extent, FileConfig, FileStore, Journal, JournalConfig, RamStore, Store};
+use folder::Folder;
 use program::{example, printed};
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,28 +35,17 @@ const SEGMENT: u32 = 2 << 10;
 type Ram = RamStore<BYTES>;
 type Log<S> = Journal<S, 2, 3>;
 
-/// A directory that goes with this value.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("fabric-mq-test-inspect-{}-{test}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn image(&self, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join("flash.bin");
-        fs::write(&path, bytes).unwrap();
-        path
-    }
+/// A directory, made.
+fn place(test: &str) -> Folder {
+    let folder = Folder::new(test);
+    fs::create_dir_all(&folder.0).unwrap();
+    folder
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn image(place: &Folder, bytes: &[u8]) -> PathBuf {
+    let path = place.0.join("flash.bin");
+    fs::write(&path, bytes).unwrap();
+    path
 }
 
 fn inspect(args: &[&str], path: &Path) -> Output {
@@ -111,8 +103,8 @@ fn flash() -> Ram {
 
 #[test]
 fn an_image_that_is_whole() {
-    let place = Place::new("whole");
-    let path = place.image(filled(flash(), 400).close().unwrap().as_bytes());
+    let place = place("inspect-whole");
+    let path = image(&place, filled(flash(), 400).close().unwrap().as_bytes());
     let (out, err) = report(&[], &path, 0);
     assert!(err.is_empty(), "{err}");
     assert!(
@@ -131,8 +123,8 @@ fn an_image_that_is_whole() {
 
 #[test]
 fn records_are_exported() {
-    let place = Place::new("export");
-    let path = place.image(filled(flash(), 20).close().unwrap().as_bytes());
+    let place = place("inspect-export");
+    let path = image(&place, filled(flash(), 20).close().unwrap().as_bytes());
     let file = place.0.join("records.ndjson");
     let shape = ["--segment-bytes", "2048"];
     report(&[&shape[..], &["--export", file.to_str().unwrap()]].concat(), &path, 0);
@@ -156,7 +148,7 @@ fn records_are_exported() {
 
 #[test]
 fn an_image_that_is_torn_is_whole() {
-    let place = Place::new("torn");
+    let place = place("inspect-torn");
     let log = filled(flash(), 30);
     let mut bytes = log.into_store().as_bytes().to_vec();
     // Half a record behind the end.
@@ -164,14 +156,14 @@ fn an_image_that_is_torn_is_whole() {
     let end = end.next_multiple_of(8);
     let again = filled(flash(), 31).into_store();
     bytes[end..end + 16].copy_from_slice(&again.as_bytes()[end..end + 16]);
-    let (out, _) = report(&["--segment-bytes", "2048"], &place.image(&bytes), 0);
+    let (out, _) = report(&["--segment-bytes", "2048"], &image(&place, &bytes), 0);
     assert!(out.contains("it was not closed") && out.contains("torn tail, never stored: bytes"), "{out}");
     assert!(out.contains("\nwhole: "), "{out}");
 }
 
 #[test]
 fn damage_is_told_with_its_extent() {
-    let place = Place::new("damage");
+    let place = place("inspect-damage");
     let whole = filled(flash(), 60).close().unwrap();
     let mut found = Vec::new();
     let mut inspector: Inspector<_, 2, 3> = Inspector::open(whole.clone()).unwrap();
@@ -188,7 +180,7 @@ fn damage_is_told_with_its_extent() {
         let (at, ..) = found[nth];
         let mut bytes = whole.as_bytes().to_vec();
         bytes[(at.segment * SEGMENT + at.from) as usize + 9] ^= 4;
-        let path = place.image(&bytes);
+        let path = image(&place, &bytes);
         let (out, _) = report(&[], &path, 1);
         let told = format!("  DAMAGE: bytes {} to {} of segment {}\n", at.from, at.to, at.segment);
         assert!(out.contains(&told) && out.contains("\nDAMAGED: "), "{told} {out}");
@@ -198,7 +190,7 @@ fn damage_is_told_with_its_extent() {
     // A header that is needed.
     let mut bytes = whole.as_bytes().to_vec();
     bytes[(found[0].0.segment * SEGMENT) as usize + 40] ^= 1;
-    let (out, _) = report(&[], &place.image(&bytes), 1);
+    let (out, _) = report(&[], &image(&place, &bytes), 1);
     assert!(out.contains(&format!("DAMAGE: bytes 0 to 2048 of segment {}", found[0].0.segment)), "{out}");
 }
 
@@ -223,7 +215,7 @@ fn label(version: u8, segment: u32, number: u32) -> [u8; 8] {
 
 #[test]
 fn what_is_no_journal_of_ours_is_refused() {
-    let place = Place::new("foreign");
+    let place = place("inspect-foreign");
     assert_eq!(Label::of(2, label(1, 2, 7)), Label::Number(7));
     assert_eq!(Label::of(2, label(9, 2, 7)), Label::Version(9));
     assert_eq!((Label::of(3, label(1, 2, 7)), Label::of(0, [0; 8])), (Label::None, Label::None));
@@ -237,14 +229,14 @@ fn what_is_no_journal_of_ours_is_refused() {
         assert!(out.is_empty(), "{out}");
         err
     };
-    let newer = complaint(&place.image(&bytes), &[], 1);
+    let newer = complaint(&image(&place, &bytes), &[], 1);
     assert!(newer.contains("format 9") && newer.contains("use a newer one"), "{newer}");
-    let blank = complaint(&place.image(&[0xff; BYTES]), &[], 1);
+    let blank = complaint(&image(&place, &[0xff; BYTES]), &[], 1);
     assert!(blank.contains("there is no journal"), "{blank}");
-    let other = complaint(&place.image(&[0x5a; 5000]), &[], 1);
+    let other = complaint(&image(&place, &[0x5a; 5000]), &[], 1);
     assert!(other.contains("there is no journal"), "{other}");
     let young = Log::format(flash(), JournalConfig::new(1)).unwrap().into_store();
-    let path = place.image(young.as_bytes());
+    let path = image(&place, young.as_bytes());
     let unclear = complaint(&path, &[], 1);
     assert!(unclear.contains("give --segment-bytes"), "{unclear}");
     report(&["--segment-bytes", "2048"], &path, 0);
@@ -259,7 +251,7 @@ fn what_is_no_journal_of_ours_is_refused() {
 
 #[test]
 fn a_directory_is_not_changed() {
-    let place = Place::new("directory");
+    let place = place("inspect-directory");
     let directory = place.0.join("store");
     let config = FileConfig::new().with_segments(8).with_segment_bytes(SEGMENT);
     let log = filled(FileStore::open(&directory, config).unwrap(), 200);

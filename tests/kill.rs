@@ -16,16 +16,16 @@
 #[path = "../examples/shared_memory/audit.rs"]
 mod audit;
 #[allow(dead_code, reason = "the program's, used in part")]
-#[path = "../examples/pipeline/event.rs"]
+#[path = "../examples/common/event.rs"]
 mod event;
 #[allow(dead_code, reason = "the program's, used in part")]
-#[path = "../examples/pipeline/few.rs"]
+#[path = "../examples/common/few.rs"]
 mod few;
 #[allow(dead_code, reason = "the program's, used in part")]
 #[path = "../examples/shared_memory/journal.rs"]
 mod journal;
 #[allow(dead_code, reason = "the program's, used in part")]
-#[path = "../examples/pipeline/lines.rs"]
+#[path = "../examples/common/lines.rs"]
 mod lines;
 #[path = "common/program.rs"]
 mod program;

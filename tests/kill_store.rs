@@ -23,7 +23,7 @@ mod process;
 use common::{Rng, replay};
 use fabric_mq::Offset;
 use fabric_mq::durable::{FileConfig, FileStore, Journal, JournalConfig, MediumError, OpenError, StoreError};
-use process::{Actor, Place, given_place, role, say, setting};
+use process::{Actor, Folder, given_place, role, say, setting};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -233,7 +233,7 @@ fn processes_that_write_a_store_are_killed() {
     let seed = replay().unwrap_or(1);
     println!("seed {seed}");
     let start = Instant::now();
-    let place = Place::new("kill-store");
+    let place = Folder::in_memory("kill-store");
     let mut rng = Rng::new(seed);
     let mut known = Known::default();
     let (mut told, mut starting, mut unchecked) = (0, 0, 0);

@@ -36,7 +36,7 @@ use fabric_mq::producer::{Producer, SendError};
 use fabric_mq::topic::{StaticRings, StaticTopics, TopicConfig, TopicError, TopicManager};
 use fabric_mq::uri::Uri;
 use fabric_mq::{Epoch, Generation, LeaseError, LeaseId, Name, Ticks};
-use process::{Actor, Place, say, setting, wait_for_word};
+use process::{Actor, Folder, say, setting, wait_for_word};
 use std::collections::BTreeSet;
 use std::fs;
 use std::marker::PhantomData;
@@ -959,7 +959,7 @@ trait Shared {
     fn is_clean(&self);
 }
 
-impl Shared for Place {
+impl Shared for Folder {
     fn topics(&self) -> Topics {
         TopicManager::with_pool(self.pool(), MachineClock::new())
     }
@@ -997,7 +997,7 @@ fn a_topic_that_is_joined_is_read_and_not_written() {
     for full in
         [FullPolicy::Reject, FullPolicy::DropOldest, FullPolicy::DropNewest, FullPolicy::Wait { timeout: ms(5) }]
     {
-        let place = Place::new("joined");
+        let place = Folder::in_memory("joined");
         let (writing, reading) = (place.topics(), place.topics());
         let shape = shape().with_full(full);
         let leases = leases(&writing.create("events", shape).unwrap());
@@ -1066,7 +1066,7 @@ fn pools_without_readers_say_so() {
 #[test]
 fn a_writers_place_that_is_free_is_taken_over_while_consumers_read_on() {
     for full in [FullPolicy::Reject, FullPolicy::DropOldest] {
-        let place = Place::new("promote");
+        let place = Folder::in_memory("promote");
         let (writing, reading) = (place.topics(), place.topics());
         let shape = shape().with_full(full);
         let topic = writing.create("events", shape).unwrap();
@@ -1164,7 +1164,7 @@ fn static_topics_are_read_where_somebody_else_writes() {
 // ---- other processes
 
 /// Another process in a role that has a number.
-fn actor(place: &Place, role: &str, number: u64) -> Actor {
+fn actor(place: &Folder, role: &str, number: u64) -> Actor {
     Actor::start(place, role, &[("NUMBER", &number.to_string())])
 }
 
@@ -1254,7 +1254,7 @@ fn numbers(consumer: &mut Consumer<&'static str, Topics>, topics: &Topics) -> Ve
 
 #[test]
 fn a_process_finds_anothers_topic_and_reads_on_when_that_one_is_killed_and_followed() {
-    let place = Place::new("processes");
+    let place = Folder::in_memory("processes");
     let first = actor(&place, "write", 20);
     first.says("1");
     first.says("sent");
@@ -1303,7 +1303,7 @@ fn a_process_finds_anothers_topic_and_reads_on_when_that_one_is_killed_and_follo
 
 #[test]
 fn what_the_dead_published_is_withdrawn_when_somebody_says_so() {
-    let place = Place::new("withdrawn");
+    let place = Folder::in_memory("withdrawn");
     let writer = actor(&place, "write", 1);
     writer.says("1");
     let pool = place.pool();
@@ -1320,7 +1320,7 @@ fn what_the_dead_published_is_withdrawn_when_somebody_says_so() {
 
 #[test]
 fn a_killed_publisher_holds_nobody_up() {
-    let place = Place::new("killed");
+    let place = Folder::in_memory("killed");
     let pool = place.pool();
     let registry = registry_of(&pool);
     let mut last = Generation::default();
@@ -1352,7 +1352,7 @@ fn a_killed_publisher_holds_nobody_up() {
 
 #[test]
 fn processes_that_open_the_registry_at_the_same_time_have_the_same_one() {
-    let place = Place::new("race");
+    let place = Folder::in_memory("race");
     for round in 0..4 * scale() {
         let mut actors: Vec<_> = (0..4).map(|number| actor(&place, "open", number)).collect();
         actors.iter_mut().for_each(|actor| actor.says("ready"));
@@ -1372,7 +1372,7 @@ fn processes_that_open_the_registry_at_the_same_time_have_the_same_one() {
 
 #[test]
 fn a_registry_whose_maker_died_is_made_by_the_next_and_a_damaged_one_is_not() {
-    let place = Place::new("maker");
+    let place = Folder::in_memory("maker");
     let pool = place.pool();
     let lease = Name::new("fabric-mq.registry").unwrap();
     // Died before it was formatted, and in the middle.

@@ -31,3 +31,6 @@ mod faults;
 #[cfg(all(feature = "std", unix))]
 #[path = "media/files.rs"]
 mod files;
+#[cfg(all(feature = "std", unix))]
+#[path = "common/folder.rs"]
+mod folder;

@@ -1,7 +1,6 @@
 //! A store of files takes the memory that it says when it is opened, and allocates nothing then. Alone in its program: it has
 //! an allocator that counts.
 #![cfg(all(feature = "durable", feature = "std", unix, not(loom)))]
-#![allow(unsafe_code, reason = "an allocator that counts")]
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::std_instead_of_alloc,
@@ -10,49 +9,22 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/counting.rs"]
+mod counting;
+#[path = "common/folder.rs"]
+mod folder;
+
+use counting::allocated;
 use fabric_mq::durable::{FileConfig, FileStore, Store};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-struct Counting;
-
-std::thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-    static BYTES: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: the system's allocator does it all.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        BYTES.with(|bytes| bytes.set(bytes.get() + layout.size()));
-        // SAFETY: passed on as it came.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// How often, and how many bytes.
-fn allocated(work: impl FnOnce()) -> (u64, usize) {
-    let before = (COUNT.with(Cell::get), BYTES.with(Cell::get));
-    work();
-    (COUNT.with(Cell::get) - before.0, BYTES.with(Cell::get) - before.1)
-}
+use folder::Folder;
 
 #[test]
 fn an_open_store_allocates_nothing() {
-    let folder = std::env::temp_dir().join(format!("fabric-mq-media-allocations-{}", std::process::id()));
-    std::fs::remove_dir_all(&folder).ok();
+    let folder = Folder::new("media-allocations");
     // Small files, and as many segments and as much memory as by default.
     let config = FileConfig::new().with_segment_bytes(1 << 16);
     let mut store = None;
-    let (count, bytes) = allocated(|| store = Some(FileStore::open(&folder, config).unwrap()));
+    let (count, bytes) = allocated(|| store = Some(FileStore::open(&folder.0, config).unwrap()));
     assert!(count > 0, "it counts");
     assert!((512 << 10..(512 << 10) + 40_000).contains(&bytes), "{bytes} bytes");
     let mut store = store.unwrap();
@@ -78,5 +50,4 @@ fn an_open_store_allocates_nothing() {
         drop(store);
     });
     assert_eq!(count, (0, 0));
-    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -13,10 +13,13 @@
 )]
 
 #[allow(dead_code, reason = "the program's, used in part")]
-#[path = "../examples/pipeline/few.rs"]
+#[path = "../examples/common/few.rs"]
 mod few;
+#[cfg(feature = "durable")]
+#[path = "common/folder.rs"]
+mod folder;
 #[allow(dead_code, reason = "the program's, used in part")]
-#[path = "../examples/pipeline/lines.rs"]
+#[path = "../examples/common/lines.rs"]
 mod lines;
 #[allow(dead_code, reason = "the program's, used in part")]
 #[path = "../examples/pipeline/order.rs"]
@@ -335,9 +338,8 @@ fn a_group_shares_the_partitions() {
 #[cfg(feature = "durable")]
 #[test]
 fn a_store_is_gone_on_with() {
-    let directory = std::env::temp_dir().join(format!("fabric-mq-pipeline-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&directory);
-    let store = directory.to_str().unwrap();
+    let folder = folder::Folder::new("pipeline");
+    let store = folder.0.to_str().unwrap();
     let earlier = |report: &str| {
         let line = report.lines().find(|line| line.starts_with("  Earlier runs had stored")).unwrap();
         line.split_whitespace().filter(|word| word.starts_with(char::is_numeric)).map(number).collect::<Vec<_>>()
@@ -376,7 +378,6 @@ fn a_store_is_gone_on_with() {
     let output = feed(&["--store", store, "-"], b"{\"properties\":{\"net\":\"ci\"}}\n");
     let (_, complaint) = printed(&output, 1);
     assert!(complaint.contains("made of another one"), "{complaint}");
-    fs::remove_dir_all(&directory).unwrap();
 }
 
 fn is_shared_from_a_pipe(report: &str) {

@@ -15,6 +15,9 @@
 #![cfg(all(feature = "durable", feature = "std", not(loom)))]
 
 mod common;
+#[cfg(unix)]
+#[path = "common/folder.rs"]
+mod folder;
 
 use common::crew;
 use fabric_mq::clock::{ManualClock, SystemClock};
@@ -304,10 +307,9 @@ fn batches_commits_and_all_else_are_shared_too() {
 fn threads_share_files() {
     use fabric_mq::durable::{FileConfig, FileStore};
 
-    let directory = std::env::temp_dir().join(format!("fabric-mq-test-shared-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&directory);
+    let folder = folder::Folder::new("shared-journal");
     let config = FileConfig::new().with_segments(64).with_segment_bytes(8 << 10);
-    let store = FileStore::open(&directory, config).unwrap();
+    let store = FileStore::open(&folder.0, config).unwrap();
     let journal: Journal<_, 1, 1> = Journal::format(store, JournalConfig::new(1)).unwrap();
     let journal = SharedJournal::new(journal, FlushPolicy::Record, SystemClock::new());
     let cursor = journal.with(|journal| journal.join(0, "a")).unwrap();
@@ -324,7 +326,7 @@ fn threads_share_files() {
     let stats = journal.stats();
     println!("files: {:.1} records a sync, {stats:?}", stats.writes as f64 / stats.syncs as f64);
     drop(journal);
-    let mut journal: Journal<_, 1, 1> = Journal::open(FileStore::open(&directory, config).unwrap()).unwrap();
+    let mut journal: Journal<_, 1, 1> = Journal::open(FileStore::open(&folder.0, config).unwrap()).unwrap();
     assert_eq!((journal.recovery().damage, journal.recovery().torn), (None, None));
     let mut seen = [0_u8; 8];
     let mut buffer = [0; 128];
@@ -334,5 +336,4 @@ fn threads_share_files() {
         *expected += 1;
     }
     assert_eq!(seen, [250; 8]);
-    std::fs::remove_dir_all(&directory).unwrap();
 }

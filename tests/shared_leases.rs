@@ -22,7 +22,7 @@ use fabric_mq::clock::{Clock, MachineClock, ManualClock};
 use fabric_mq::lease::{Cooperative, Lease, Pool, Role, SharedLease, SharedPool, Trust, Untrusted};
 use fabric_mq::ring::{Keep, Overwrite, Reader, Retain, Ring, RingConfig, Start, Writer};
 use fabric_mq::{ConfigError, Epoch, JoinError, LeaseError, LeaseId, Name, ReadError, Ticks, Unfit, WriteError};
-use process::{Actor, PATIENCE, Place, say, setting, wait_for_word};
+use process::{Actor, Folder, PATIENCE, say, setting, wait_for_word};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
@@ -69,7 +69,7 @@ trait Files {
     fn files(&self) -> usize;
 }
 
-impl Files for Place {
+impl Files for Folder {
     fn with_clock(&self) -> (Arc<ManualClock>, SharedPool<Arc<ManualClock>>) {
         let clock = Arc::new(ManualClock::new());
         // Behind what is made at 0 in the same start of the machine.
@@ -264,7 +264,7 @@ fn hold(pool: SharedPool<MachineClock>) {
 // ---- one writes, three read
 
 fn one_writes_three_read(test: &str, keep: &str, trust: &str) {
-    let place = Place::new(test);
+    let place = Folder::in_memory(test);
     let count = 20_000 * scale();
     let with = [("KEEP", keep), ("TRUST", trust), ("WAIT", "yes"), ("COUNT", &count.to_string())];
     let mut writer = Actor::start(&place, "write", &with);
@@ -304,7 +304,7 @@ fn three_processes_read_what_a_fourth_overwrites() {
 
 // ---- the writer is killed
 
-fn killed_writers(test: &str, keep: &str, trust: &str, tail: impl Fn() -> u64, place: &Place) {
+fn killed_writers(test: &str, keep: &str, trust: &str, tail: impl Fn() -> u64, place: &Folder) {
     let rounds = 20 * scale();
     let with = [("KEEP", keep), ("TRUST", trust)];
     let mut rng = Rng::new(0x6b69_6c6c);
@@ -345,7 +345,7 @@ fn killed_writers(test: &str, keep: &str, trust: &str, tail: impl Fn() -> u64, p
 
 #[test]
 fn readers_read_on_while_writers_are_killed_and_replaced() {
-    let place = Place::new("killed");
+    let place = Folder::in_memory("killed");
     let pool = place.pool();
     // Looks at the log, and takes no part.
     let tail = || Ring::<_, Retain>::attach(pool.join_named(&name(LOG)).unwrap()).unwrap().tail().value();
@@ -355,7 +355,7 @@ fn readers_read_on_while_writers_are_killed_and_replaced() {
 
 #[test]
 fn readers_read_on_while_overwriting_writers_are_killed_and_replaced() {
-    let place = Place::new("killed-overwriting");
+    let place = Folder::in_memory("killed-overwriting");
     let pool = place.pool();
     let tail = || Ring::<_, Overwrite>::attach(pool.join_named(&name(LOG)).unwrap()).unwrap().tail().value();
     killed_writers("overwrite", "overwrite", "untrusted", tail, &place);
@@ -365,7 +365,7 @@ fn readers_read_on_while_overwriting_writers_are_killed_and_replaced() {
 // ---- how leases end, across processes
 
 fn ends(test: &str, ttl: &str, wanted: &str, end: impl FnOnce(&SharedPool<MachineClock>, LeaseId)) {
-    let place = Place::new(test);
+    let place = Folder::in_memory(test);
     let pool = place.pool();
     let writer = Actor::start(&place, "write", &[("KEEP", "overwrite"), ("TTL", ttl)]);
     writer.number("epoch");
@@ -427,7 +427,7 @@ fn all_processes_are_told_that_a_lease_was_revoked() {
 
 #[test]
 fn readers_are_told_that_a_lease_was_released() {
-    let place = Place::new("released");
+    let place = Folder::in_memory("released");
     let pool = place.pool();
     let mut writer = Actor::start(&place, "write", &[("COUNT", "3")]);
     assert_eq!((writer.number("epoch"), writer.number("next"), writer.number("wrote")), (1, 0, 3));
@@ -445,7 +445,7 @@ fn readers_are_told_that_a_lease_was_released() {
 
 #[test]
 fn a_fenced_holder_is_told_and_nobody_takes_over_before_it_is_gone() {
-    let place = Place::new("fenced");
+    let place = Folder::in_memory("fenced");
     let pool = place.pool();
     let mut writer = Actor::start(&place, "write", &[("KEEP", "overwrite"), ("WAIT", "yes")]);
     assert_eq!((writer.number("epoch"), writer.number("next")), (1, 0));
@@ -468,7 +468,7 @@ fn a_fenced_holder_is_told_and_nobody_takes_over_before_it_is_gone() {
 
 #[test]
 fn a_stopped_holder_is_not_dead() {
-    let place = Place::new("stopped");
+    let place = Folder::in_memory("stopped");
     let pool = place.pool();
     let writer = Actor::start(&place, "write", &[("KEEP", "overwrite"), ("TTL", "200")]);
     assert_eq!((writer.number("epoch"), writer.number("next")), (1, 0));
@@ -507,7 +507,7 @@ fn stopped_and_taken_over<K: Keep>(keep: &str, rounds: u64) {
     let mut rng = Rng::new(7);
     let mut written = 0;
     for round in 0..rounds {
-        let place = Place::new(&format!("superseded-{keep}-{round}"));
+        let place = Folder::in_memory(&format!("superseded-{keep}-{round}"));
         let pool = place.pool();
         let writer = Actor::start(&place, "write", &[("KEEP", keep), ("TRUST", "untrusted"), ("TAKEOVER", "yes")]);
         assert_eq!((writer.number("epoch"), writer.number("next")), (1, 0));
@@ -575,7 +575,7 @@ fn a_stopped_writer_of_an_overwriting_log_is_taken_over() {
 
 #[test]
 fn who_supersedes_later_is_higher_and_the_superseded_still_read() {
-    let place = Place::new("superseding");
+    let place = Folder::in_memory("superseding");
     let (clock, pool) = place.with_clock();
     let shape = RingConfig::new(8, 256).with_readers(2).with_takeover();
     let lease = pool.acquire(shape.lease_bytes().unwrap(), ms(100)).unwrap();
@@ -629,7 +629,7 @@ fn who_supersedes_later_is_higher_and_the_superseded_still_read() {
 
 #[test]
 fn what_the_dead_left_is_reaped_and_what_the_living_have_is_not() {
-    let place = Place::new("reaped");
+    let place = Folder::in_memory("reaped");
     let pool = place.pool();
     let id = SharedPool::<MachineClock>::id_of(&name(LOG));
     let writer = Actor::start(&place, "write", &[("KEEP", "overwrite")]);
@@ -660,7 +660,7 @@ fn what_the_dead_left_is_reaped_and_what_the_living_have_is_not() {
 
 #[test]
 fn readers_that_outlive_the_lease_are_reaped_when_they_die() {
-    let place = Place::new("outlive");
+    let place = Folder::in_memory("outlive");
     let pool = place.pool();
     let lease = pool.acquire_named(&name(LOG), 1, HOUR).unwrap();
     let mut readers = [0, 1].map(|_| Actor::start(&place, "hold", &[]));
@@ -681,7 +681,7 @@ fn readers_that_outlive_the_lease_are_reaped_when_they_die() {
 
 #[test]
 fn a_dead_readers_place_is_taken_over_or_forgotten() {
-    let place = Place::new("dead-readers");
+    let place = Folder::in_memory("dead-readers");
     #[allow(unsafe_code, reason = "the processes of this test follow the protocol")]
     // SAFETY: all processes that open the directory are of this program.
     let pool = unsafe { place.pool().cooperative() };
@@ -751,7 +751,7 @@ fn a_dead_readers_place_is_taken_over_or_forgotten() {
 
 #[test]
 fn a_successor_finds_its_predecessors_readers_dead() {
-    let place = Place::new("all-dead");
+    let place = Folder::in_memory("all-dead");
     let pool = place.pool();
     let mut writer = Actor::start(&place, "write", &[("KEEP", "retain"), ("WAIT", "yes"), ("TRUST", "untrusted")]);
     assert_eq!((writer.number("epoch"), writer.number("next")), (1, 0));
@@ -786,7 +786,7 @@ fn a_successor_finds_its_predecessors_readers_dead() {
 
 #[test]
 fn what_was_detached_from_on_purpose_is_not_reaped_before_its_time() {
-    let place = Place::new("detached");
+    let place = Folder::in_memory("detached");
     let (clock, pool) = place.with_clock();
     let lease = pool.acquire(1, ms(100)).unwrap();
     let id = lease.detach();
@@ -804,7 +804,7 @@ fn what_was_detached_from_on_purpose_is_not_reaped_before_its_time() {
 
 #[test]
 fn what_was_never_made_ready_is_reaped() {
-    let place = Place::new("half-made");
+    let place = Folder::in_memory("half-made");
     let pool = place.pool();
     let id = SharedPool::<MachineClock>::id_of(&name(LOG));
     let make = |path: &Path, bytes: &[u8]| {
@@ -873,7 +873,7 @@ fn race(pool: SharedPool<MachineClock>) {
 
 #[test]
 fn of_processes_that_race_for_a_name_one_gets_it() {
-    let place = Place::new("races");
+    let place = Folder::in_memory("races");
     let pool = place.pool();
     let rounds = 100 * scale();
     for (epoch, how) in [(1, "acquire"), (2, "attach")] {
@@ -965,8 +965,8 @@ fn mill(pool: SharedPool<MachineClock>) {
 
 #[test]
 fn whoever_comes_goes_sweeps_reaps_and_fences_at_the_same_time() {
-    let place = Place::new("mill");
-    let aside = Place::new("mill-flag");
+    let place = Folder::in_memory("mill");
+    let aside = Folder::in_memory("mill-flag");
     let pool = place.pool();
     fs::create_dir(&aside.0).unwrap();
     let count = (500 * scale()).to_string();
@@ -1023,7 +1023,7 @@ fn whoever_comes_goes_sweeps_reaps_and_fences_at_the_same_time() {
 
 #[test]
 fn a_renewal_that_was_answered_holds() {
-    let place = Place::new("renewals");
+    let place = Folder::in_memory("renewals");
     let (clock, pool) = place.with_clock();
     let rounds = 300 * scale();
     for _ in 0..rounds {
@@ -1057,7 +1057,7 @@ fn a_renewal_that_was_answered_holds() {
 
 #[test]
 fn leases_have_the_size_asked_for_and_are_blank() {
-    let place = Place::new("sizes");
+    let place = Folder::in_memory("sizes");
     let pool = place.pool();
     for (asked, len) in [(0, 128), (1, 128), (128, 128), (129, 256), (100_000, 100_096)] {
         let lease = pool.acquire(asked, HOUR).unwrap();
@@ -1077,7 +1077,7 @@ fn leases_have_the_size_asked_for_and_are_blank() {
 
 #[test]
 fn the_words_of_the_pool_mean_what_they_do_in_one_process() {
-    let place = Place::new("words");
+    let place = Folder::in_memory("words");
     let (clock, pool) = place.with_clock();
     let gone = LeaseId::new(0xdead);
     assert_eq!(pool.attach(gone).map(|_| ()), Err(LeaseError::Unknown));
@@ -1138,7 +1138,7 @@ fn the_words_of_the_pool_mean_what_they_do_in_one_process() {
 
 #[test]
 fn a_reader_cannot_write() {
-    let place = Place::new("readers");
+    let place = Folder::in_memory("readers");
     let pool = place.pool();
     let bytes = SHAPE.lease_bytes().unwrap();
     let lease = pool.acquire(bytes, HOUR).unwrap();
@@ -1158,7 +1158,7 @@ fn a_reader_cannot_write() {
 
 #[test]
 fn the_successor_takes_the_writers_place_once() {
-    let place = Place::new("succession");
+    let place = Folder::in_memory("succession");
     let pool = place.pool();
     let ring: Ring<_> = Ring::format(pool.acquire(SHAPE.lease_bytes().unwrap(), HOUR).unwrap(), SHAPE).unwrap();
     let id = ring.lease().id();
@@ -1204,7 +1204,7 @@ fn is_unfit(pool: &SharedPool<Arc<ManualClock>>, id: LeaseId, why: Unfit) {
 
 #[test]
 fn files_of_the_wrong_kind_mode_and_owner_are_refused() {
-    let place = Place::new("unfit");
+    let place = Folder::in_memory("unfit");
     let (_, pool) = place.with_clock();
     let id = left(&pool);
     let (path, aside) = (place.lease(id), place.0.join("aside"));
@@ -1253,7 +1253,7 @@ fn files_of_the_wrong_kind_mode_and_owner_are_refused() {
 
 #[test]
 fn files_that_were_cut_off_or_made_longer_are_refused() {
-    let place = Place::new("cut");
+    let place = Folder::in_memory("cut");
     let (_, pool) = place.with_clock();
     let id = left(&pool);
     let image = fs::read(place.lease(id)).unwrap();
@@ -1290,7 +1290,7 @@ fn files_that_were_cut_off_or_made_longer_are_refused() {
 
 #[test]
 fn whatever_bytes_a_record_has_the_answer_is_an_error_or_a_lease() {
-    let place = Place::new("damaged");
+    let place = Folder::in_memory("damaged");
     let (_, pool) = place.with_clock();
     let id = left(&pool);
     let path = place.lease(id);
@@ -1371,7 +1371,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 #[test]
 fn the_record_has_the_bytes_that_are_drawn() {
-    let place = Place::new("drawn");
+    let place = Folder::in_memory("drawn");
     let (_, pool) = place.with_clock();
     let lease = pool.acquire_named(&name("abc"), 1000, ms(500)).unwrap();
     let read = || fs::read(place.lease(lease.id())).unwrap();
@@ -1400,7 +1400,7 @@ fn the_record_has_the_bytes_that_are_drawn() {
 
 #[test]
 fn a_term_of_a_higher_epoch_fences_its_holder_whatever_it_says() {
-    let place = Place::new("higher");
+    let place = Folder::in_memory("higher");
     let (_, pool) = place.with_clock();
     let ring: Ring<_> = Ring::format(pool.acquire(SHAPE.lease_bytes().unwrap(), HOUR).unwrap(), SHAPE).unwrap();
     let reading = pool.join(ring.lease().id()).unwrap();
@@ -1429,8 +1429,8 @@ fn a_term_of_a_higher_epoch_fences_its_holder_whatever_it_says() {
 #[test]
 fn a_lock_is_given_back_though_a_forked_child_still_has_the_file() {
     use std::os::unix::process::CommandExt;
-    let place = Place::new("forks");
-    let aside = Place::new("forks-flag");
+    let place = Folder::in_memory("forks");
+    let aside = Folder::in_memory("forks-flag");
     fs::create_dir(&aside.0).unwrap();
     let pool = place.pool();
     let lease = pool.acquire_named(&name(LOG), 1, HOUR).unwrap();
@@ -1457,7 +1457,7 @@ fn a_lock_is_given_back_though_a_forked_child_still_has_the_file() {
 
 #[test]
 fn what_an_earlier_start_of_the_machine_left_is_over() {
-    let place = Place::new("boots");
+    let place = Folder::in_memory("boots");
     let (_, pool) = place.with_clock();
     for (at, bytes) in [(48, [0xff; 8]), (40, u64::MAX.to_le_bytes())] {
         let id = left(&pool);
@@ -1481,7 +1481,7 @@ fn what_an_earlier_start_of_the_machine_left_is_over() {
 
 #[test]
 fn files_that_are_no_leases_are_left_alone() {
-    let place = Place::new("foreign");
+    let place = Folder::in_memory("foreign");
     let (_, pool) = place.with_clock();
     let mut kept = 0;
     for name in [
@@ -1506,7 +1506,7 @@ fn files_that_are_no_leases_are_left_alone() {
 
 #[test]
 fn directories_that_others_can_enter_are_refused() {
-    let place = Place::new("directories");
+    let place = Folder::in_memory("directories");
     let open = |path: &Path| SharedPool::open(path, MachineClock::new()).map(|_| ());
     assert_eq!(open(&place.0.join("deeper")), Err(LeaseError::Io(2)), "only the last directory is made");
     assert_eq!(open(&place.0), Ok(()));
@@ -1554,7 +1554,7 @@ fn names_with_hostile_characters_do_not_exist() {
         assert!(Name::new(bad).is_err(), "{bad:?}");
     }
     // Those that are possible name a file by their number alone.
-    let place = Place::new("names");
+    let place = Folder::in_memory("names");
     let pool = place.pool();
     let mut leases = Vec::new();
     for good in ["...", "-rf", ".lease", "a.hold", "A", "a", &"x".repeat(64)] {
@@ -1573,7 +1573,7 @@ fn names_with_hostile_characters_do_not_exist() {
 
 #[test]
 fn what_does_not_fit_is_refused_and_leaves_nothing() {
-    let place = Place::new("room");
+    let place = Folder::in_memory("room");
     let pool = place.pool();
     for huge in [usize::MAX, usize::MAX - 127, isize::MAX as usize, 1 << 60, 1 << 50] {
         assert_eq!(pool.acquire(huge, HOUR).map(|_| ()), Err(LeaseError::CapacityExceeded), "{huge:x}");
@@ -1590,7 +1590,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
 
 #[test]
 fn a_full_disk_is_an_error_and_not_a_signal() {
-    let place = Place::new("full");
+    let place = Folder::in_memory("full");
     fs::create_dir(&place.0).unwrap();
     // Needs a right that few have.
     let mounted =
@@ -1655,7 +1655,7 @@ fn what_the_new_errors_say() {
 
 #[test]
 fn values_say_what_they_are() {
-    let place = Place::new("debug");
+    let place = Folder::in_memory("debug");
     let pool = place.pool();
     let lease = pool.acquire_named(&name("abc"), 1, HOUR).unwrap();
     let text = format!("{lease:?} {pool:?}");

@@ -30,7 +30,7 @@ use fabric_mq::producer::{Producer, SendError};
 use fabric_mq::ring::{Reader, Ring, Start};
 use fabric_mq::topic::{StaticRings, StaticTopics, TopicConfig, TopicError, TopicManager};
 use fabric_mq::{LeaseError, LeaseId, Offset, SealError, Ticks};
-use process::{Actor, Place, given_place, hear, pool, role, say, setting, wait_for_word};
+use process::{Actor, Folder, given_place, hear, pool, role, say, setting, wait_for_word};
 use rustix::process::{Signal, getpid, kill_process};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ const HOUR: Ticks = Ticks::from_millis(3_600_000);
 const TOPIC: &str = "events";
 
 /// The topics of one party: a process of its own, as far as leases go.
-fn party(place: &Place) -> Topics {
+fn party(place: &Folder) -> Topics {
     TopicManager::with_pool(place.pool(), MachineClock::new())
 }
 
@@ -99,7 +99,7 @@ fn all(numbers: std::ops::Range<u64>) -> Vec<u64> {
 }
 
 /// Two parties: one made the topic, the other one reads it.
-fn pair(place: &Place, config: TopicConfig) -> (Topics, Topics, LeaseId) {
+fn pair(place: &Folder, config: TopicConfig) -> (Topics, Topics, LeaseId) {
     let (first, second) = (party(place), party(place));
     let lease = first.create(TOPIC, config).unwrap().partitions()[0].lease_id();
     second.join(TOPIC, config, &[lease]).unwrap();
@@ -112,7 +112,7 @@ fn pair(place: &Place, config: TopicConfig) -> (Topics, Topics, LeaseId) {
 fn every_record_is_read_once_and_in_order_over_many_seams() {
     for full in [FullPolicy::Reject, FullPolicy::DropOldest] {
         for (release_on, max) in [(ReleaseOn::Poll, 1), (ReleaseOn::Poll, 100), (ReleaseOn::Commit, 3)] {
-            let place = Place::new(&format!("seams-{full:?}-{release_on:?}-{max}"));
+            let place = Folder::in_memory(&format!("seams-{full:?}-{release_on:?}-{max}"));
             let config = config().with_full(full);
             let first = party(&place);
             let lease = first.create(TOPIC, config).unwrap().partitions()[0].lease_id();
@@ -172,7 +172,7 @@ fn every_record_is_read_once_and_in_order_over_many_seams() {
 
 #[test]
 fn the_old_writer_is_told_and_its_consumers_read_on() {
-    let place = Place::new("told");
+    let place = Folder::in_memory("told");
     let (old, new, _) = pair(&place, config());
     send(&old, 0..6);
     let mut here = reader("here", ReleaseOn::Poll);
@@ -217,7 +217,7 @@ fn the_old_writer_is_told_and_its_consumers_read_on() {
 #[test]
 fn a_full_log_that_was_taken_over_does_not_say_full() {
     for full in [FullPolicy::Reject, FullPolicy::DropNewest, FullPolicy::Wait { timeout: HOUR }] {
-        let place = Place::new(&format!("full-{full:?}").replace([' ', '(', ')', '{', '}', ':'], ""));
+        let place = Folder::in_memory(&format!("full-{full:?}").replace([' ', '(', ')', '{', '}', ':'], ""));
         let (old, new, _) = pair(&place, config().with_full(full));
         let mut held = reader("held", ReleaseOn::Commit);
         assert_eq!(held.poll(&old, 1).unwrap().len(), 0);
@@ -231,7 +231,7 @@ fn a_full_log_that_was_taken_over_does_not_say_full() {
 
 #[test]
 fn what_is_not_committed_in_the_old_lease_comes_again() {
-    let place = Place::new("commits");
+    let place = Folder::in_memory("commits");
     let (old, new, lease) = pair(&place, config());
     let mut store = MemOffsetStore::new();
     send(&old, 0..10);
@@ -266,7 +266,7 @@ fn what_is_not_committed_in_the_old_lease_comes_again() {
 
 #[test]
 fn a_group_holds_the_new_lease_while_it_reads_the_old_one_and_two_old_ones_are_one_too_many() {
-    let place = Place::new("held");
+    let place = Folder::in_memory("held");
     let (a, b, lease) = pair(&place, config());
     let mut store = MemOffsetStore::new();
     let mut consumer = reader("slow", ReleaseOn::Commit);
@@ -291,7 +291,7 @@ fn a_group_holds_the_new_lease_while_it_reads_the_old_one_and_two_old_ones_are_o
 
 #[test]
 fn a_group_that_closes_before_the_seam_holds_nothing_behind_it() {
-    let place = Place::new("closes");
+    let place = Folder::in_memory("closes");
     let (old, new, _) = pair(&place, config());
     send(&old, 0..6);
     let mut gone = reader("gone", ReleaseOn::Poll);
@@ -309,7 +309,7 @@ fn a_group_that_closes_before_the_seam_holds_nothing_behind_it() {
 
 #[test]
 fn members_of_a_group_go_on_behind_the_seam() {
-    let place = Place::new("members");
+    let place = Folder::in_memory("members");
     let config = config().with_partitions(2);
     let (old, new) = (party(&place), party(&place));
     let topic = old.create(TOPIC, config).unwrap();
@@ -375,7 +375,7 @@ fn members_of_a_group_go_on_behind_the_seam() {
 
 #[test]
 fn places_are_found_in_whatever_lease_they_are() {
-    let place = Place::new("seeks");
+    let place = Folder::in_memory("seeks");
     let (a, b, lease) = pair(&place, config());
     let mut producer = Producer::new(TOPIC);
     let mut send_at = |topics: &Topics, number: u64| {
@@ -433,7 +433,7 @@ fn places_are_found_in_whatever_lease_they_are() {
 
 #[test]
 fn a_consumer_that_waits_is_woken_at_the_seam() {
-    let place = Place::new("waits");
+    let place = Folder::in_memory("waits");
     let (old, new, _) = pair(&place, config());
     send(&old, 0..3);
     let mut consumer = reader("waits", ReleaseOn::Poll);
@@ -451,7 +451,7 @@ fn a_consumer_that_waits_is_woken_at_the_seam() {
 
 #[test]
 fn what_is_gone_between_is_told() {
-    let place = Place::new("gone");
+    let place = Folder::in_memory("gone");
     let (old, new, lease) = pair(&place, config());
     send(&old, 0..5);
     new.take_over(TOPIC, HOUR).unwrap();
@@ -478,7 +478,7 @@ fn what_is_gone_between_is_told() {
 
 #[test]
 fn a_lease_that_has_ended_behind_the_seam_is_told() {
-    let place = Place::new("ended");
+    let place = Folder::in_memory("ended");
     let clock = Arc::new(ManualClock::new());
     clock.set(Ticks::from_millis(1000));
     let party = || TopicManager::with_pool(SharedPool::open(&place.0, Arc::clone(&clock)).unwrap(), Arc::clone(&clock));
@@ -514,7 +514,7 @@ fn a_lease_that_has_ended_behind_the_seam_is_told() {
 
 #[test]
 fn a_renewed_topic_outlives_its_old_leases() {
-    let place = Place::new("renewed");
+    let place = Folder::in_memory("renewed");
     let clock = Arc::new(ManualClock::new());
     clock.set(Ticks::from_millis(1000));
     let party = || TopicManager::with_pool(SharedPool::open(&place.0, Arc::clone(&clock)).unwrap(), Arc::clone(&clock));
@@ -562,7 +562,7 @@ fn a_renewed_topic_outlives_its_old_leases() {
 
 #[test]
 fn what_cannot_be_done_is_refused() {
-    let place = Place::new("refused");
+    let place = Folder::in_memory("refused");
     let plain = TopicConfig::new().with_partitions(1).with_slots_and_stride(16, 64);
     let (old, new, _) = pair(&place, plain);
     send(&old, 0..1);
@@ -582,7 +582,7 @@ fn what_cannot_be_done_is_refused() {
 
 #[test]
 fn static_topics_say_that_the_log_goes_on_elsewhere() {
-    let place = Place::new("static");
+    let place = Folder::in_memory("static");
     let pool = place.pool();
     let mut rings: StaticRings<_, 1, 1> = StaticRings::new();
     rings.create(place.pool(), TOPIC, config(), MachineClock::new()).unwrap();
@@ -609,7 +609,7 @@ fn static_topics_say_that_the_log_goes_on_elsewhere() {
 
 #[test]
 fn a_topic_that_is_detached_from_is_there_for_the_next() {
-    let place = Place::new("detached");
+    let place = Folder::in_memory("detached");
     let (first, second, lease) = pair(&place, config());
     assert_eq!(first.detach("nothing"), Err(TopicError::Unknown));
     let mut producer = Producer::new(TOPIC);
@@ -858,7 +858,7 @@ fn a_process_that_was_stopped_is_taken_over_and_a_third_one_reads_all() {
     let mut rng = Rng::new(11);
     let (mut before, rounds) = (0, 6 * scale());
     for round in 0..rounds {
-        let place = Place::new(&format!("processes-{round}"));
+        let place = Folder::in_memory(&format!("processes-{round}"));
         let stopped = Actor::start(&place, "produce", &[]);
         let said = stopped.said();
         let lease = said.strip_prefix("lease ").unwrap();
@@ -928,7 +928,7 @@ fn a_process_that_takes_over_may_be_killed_at_any_moment() {
     // Nanoseconds: moves to where kills come before the seal and behind it, about as often.
     let mut range = 300_000_u64;
     for round in 0..rounds {
-        let place = Place::new("killed");
+        let place = Folder::in_memory("killed");
         let old = party(&place);
         let lease = old.create(TOPIC, large()).unwrap().partitions()[0].lease_id();
         let mut killed = Actor::start(&place, "take over", &[("LEASE", &lease.value().to_string())]);

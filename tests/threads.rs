@@ -531,12 +531,14 @@ fn readers_come_and_go_while_a_retaining_writer_laps() {
     });
 }
 
+type Hook = Box<dyn FnOnce() + Send>;
+
 /// Between a reader's parking and its end, somebody else may take the place: it stays theirs.
 #[test]
 fn a_place_that_was_parked_belongs_to_whoever_takes_it_next() {
     let config = RingConfig::new(4, 64);
     let memory = Owned::<Exclusive>::new(config.lease_bytes().unwrap());
-    let then: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>> = Arc::default();
+    let then: Arc<Mutex<Option<Hook>>> = Arc::default();
     let parked = Arc::clone(&then);
     let lease = Hooked::new(memory, move |call| {
         // The reader's block is cleaned when its state is parked.

@@ -23,7 +23,7 @@ use fabric_mq::clock::SystemClock;
 use fabric_mq::lease::{SharedLease, Untrusted};
 use fabric_mq::ring::{Deadline, Reader, Ring, RingConfig, Start, Writer};
 use fabric_mq::{Name, Ticks};
-use process::{Actor, PATIENCE, Place, pool, say, wait_for_word};
+use process::{Actor, Folder, PATIENCE, pool, say, wait_for_word};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -153,7 +153,7 @@ fn until_set(log: &Log) {
 }
 
 /// Sends numbers to the echo and back, with a rest before each; answers how long each took.
-fn ping_pong(place: &Place, role: &str, rounds: u64, sleeps: bool, rest: Duration) -> Vec<Duration> {
+fn ping_pong(place: &Folder, role: &str, rounds: u64, sleeps: bool, rest: Duration) -> Vec<Duration> {
     let there = create(&place.0, "there");
     let mut actor = Actor::start(place, role, &[]);
     actor.says("ready");
@@ -189,7 +189,7 @@ fn ping_pong(place: &Place, role: &str, rounds: u64, sleeps: bool, rest: Duratio
 
 #[test]
 fn ten_thousand_rounds_of_two_processes_need_no_recheck() {
-    let place = Place::new("ping-pong");
+    let place = Folder::in_memory("ping-pong");
     // A recheck would take an hour.
     let took = ping_pong(&place, "echo", 10_000 * scale(), true, Duration::ZERO);
     assert!(took.iter().all(|round| *round < Duration::from_secs(60)));
@@ -197,7 +197,7 @@ fn ten_thousand_rounds_of_two_processes_need_no_recheck() {
 
 #[test]
 fn a_sleeper_that_is_killed_costs_one_ring() {
-    let place = Place::new("killed");
+    let place = Folder::in_memory("killed");
     let log = create(&place.0, "log");
     let mut writer = Writer::claim(&log).unwrap();
     let actor = Actor::start(&place, "sleep", &[]);
@@ -221,7 +221,7 @@ fn a_sleeper_that_is_killed_costs_one_ring() {
 
 #[test]
 fn a_writer_that_is_killed_leaves_its_sleepers_to_their_deadline_or_to_its_successor() {
-    let place = Place::new("writer");
+    let place = Folder::in_memory("writer");
     let mut actor = Actor::start(&place, "write", &[]);
     actor.says("written");
     let log = join(&place.0, "log");
@@ -261,9 +261,9 @@ fn latency_of_wake_ups() {
     const ROUNDS: u64 = 2_000;
     /// So that who sleeps is asleep when it is woken, and has not merely been about to.
     const REST: Duration = Duration::from_micros(300);
-    let place = Place::new("latency");
+    let place = Folder::in_memory("latency");
     print("across processes, asleep", ping_pong(&place, "echo", ROUNDS, true, REST));
-    let place = Place::new("latency-awake");
+    let place = Folder::in_memory("latency-awake");
     print("across processes, spinning", ping_pong(&place, "spin", ROUNDS, false, REST));
     for sleeps in [true, false] {
         let lease = || common::Owned::<fabric_mq::lease::Exclusive>::new(SHAPE.lease_bytes().unwrap());

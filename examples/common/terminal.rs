@@ -15,6 +15,11 @@ pub(crate) fn print(text: &str, status: ExitCode) -> ExitCode {
     }
 }
 
+/// Says what is wrong with the command line, and how it is used.
+pub(crate) fn misused(error: &dyn Display, usage: &str) -> ExitCode {
+    complain(&format_args!("{error}\n\n{}", usage.trim_end()), ExitCode::from(2))
+}
+
 /// Writes an error to standard error.
 pub(crate) fn complain(error: &dyn Display, status: ExitCode) -> ExitCode {
     // There is nobody left to tell if this fails.

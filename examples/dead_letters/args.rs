@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::options::number;
 use lexopt::{Arg, Parser};
 use std::path::PathBuf;
 
@@ -47,12 +48,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
-            Arg::Long("rate") => {
-                let value = parser.value()?;
-                let rate = value.to_str().and_then(|text| text.parse().ok()).filter(|rate| *rate > 0);
-                options.rate =
-                    rate.ok_or_else(|| format!("--rate takes a number from 1 to {}, not {value:?}", u32::MAX))?;
-            }
+            Arg::Long("rate") => options.rate = number(&parser.value()?, "--rate", 1..=u32::MAX)?,
             Arg::Long("skip-aside") => options.skip_aside = true,
             Arg::Value(value) if options.file.is_none() => options.file = Some(value.into()),
             other => return Err(other.unexpected()),

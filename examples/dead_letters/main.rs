@@ -19,11 +19,13 @@ mod ledger;
 mod report;
 
 #[allow(dead_code, reason = "used in part")]
-#[path = "../pipeline/event.rs"]
+#[path = "../common/event.rs"]
 mod event;
 #[allow(dead_code, reason = "used in part")]
-#[path = "../pipeline/lines.rs"]
+#[path = "../common/lines.rs"]
 mod lines;
+#[path = "../common/options.rs"]
+mod options;
 #[path = "../common/terminal.rs"]
 mod terminal;
 
@@ -44,7 +46,7 @@ use std::fs::File;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use terminal::{complain, print};
+use terminal::{complain, misused, print};
 
 pub(crate) const TOPIC: &str = "earthquakes";
 pub(crate) const GROUP: &str = "bulletin";
@@ -66,7 +68,7 @@ fn main() -> ExitCode {
             Ok(report) => print(&report.to_string(), report.status()),
             Err(error) => complain(&error, ExitCode::FAILURE),
         },
-        Err(error) => complain(&format_args!("{error}\n\n{}", args::USAGE.trim_end()), ExitCode::from(2)),
+        Err(error) => misused(&error, args::USAGE),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::options::number;
 use lexopt::{Arg, Parser};
 use std::path::PathBuf;
 
@@ -39,9 +40,13 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
-            Arg::Long("segment-bytes") => options.segment_bytes = Some(number(&mut parser, "--segment-bytes")?),
-            Arg::Long("write-unit") => options.write_unit = Some(number(&mut parser, "--write-unit")?),
-            Arg::Long("segments") => options.segments = Some(number(&mut parser, "--segments")?),
+            Arg::Long("segment-bytes") => {
+                options.segment_bytes = Some(number(&parser.value()?, "--segment-bytes", 1..=u32::MAX)?)
+            }
+            Arg::Long("write-unit") => {
+                options.write_unit = Some(number(&parser.value()?, "--write-unit", 1..=u32::MAX)?)
+            }
+            Arg::Long("segments") => options.segments = Some(number(&parser.value()?, "--segments", 1..=u32::MAX)?),
             Arg::Long("export") => options.export = Some(parser.value()?.into()),
             Arg::Value(value) if path.is_none() => path = Some(value.into()),
             other => return Err(other.unexpected()),
@@ -49,10 +54,4 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
     }
     options.path = path.ok_or("name an image, or the directory of a store")?;
     Ok(Command::Run(options))
-}
-
-fn number(parser: &mut Parser, name: &str) -> Result<u32, lexopt::Error> {
-    let value = parser.value()?;
-    let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| *number > 0);
-    Ok(number.ok_or_else(|| format!("{name} takes a number from 1 to {}, not {value:?}", u32::MAX))?)
 }

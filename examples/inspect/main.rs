@@ -21,6 +21,8 @@ mod survey;
 
 #[path = "../common/numbers.rs"]
 mod numbers;
+#[path = "../common/options.rs"]
+mod options;
 #[path = "../common/terminal.rs"]
 mod terminal;
 
@@ -32,13 +34,13 @@ use report::Report;
 use std::path::Path;
 use std::process::ExitCode;
 use survey::{Failure, Survey};
-use terminal::{complain, print};
+use terminal::{complain, misused, print};
 
 fn main() -> ExitCode {
     match args::parse(lexopt::Parser::from_env()) {
         Ok(Command::Help) => print(args::USAGE, ExitCode::SUCCESS),
         Ok(Command::Run(options)) => run(&options),
-        Err(error) => complain(&format_args!("{error}\n\n{}", args::USAGE), ExitCode::from(2)),
+        Err(error) => misused(&error, args::USAGE),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The command line, and the input it names.
 
 use crate::members::MAX_MEMBERS;
+use crate::options::number;
 use core::fmt;
 use lexopt::{Arg, Parser};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -58,9 +58,9 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
-            Arg::Long("repeat") => repeat = count("--repeat", u32::MAX, parser.value()?)?,
+            Arg::Long("repeat") => repeat = number(&parser.value()?, "--repeat", 1..=u32::MAX)?,
             Arg::Long("group-members") => {
-                members = Some(count("--group-members", MAX_MEMBERS - 1, parser.value()?)?);
+                members = Some(number(&parser.value()?, "--group-members", 1..=MAX_MEMBERS - 1)?);
             }
             Arg::Long("store") if cfg!(feature = "durable") => store = Some(PathBuf::from(parser.value()?)),
             Arg::Long("store") => return Err("--store needs feature durable: cargo run --features durable ...".into()),
@@ -79,11 +79,6 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
         return Err("--store and --group-members do not go together: leave one out".into());
     }
     Ok(Command::Run(Options { input, repeat, strict, members, store }))
-}
-
-fn count(name: &str, most: u32, value: OsString) -> Result<u32, lexopt::Error> {
-    let number = value.to_str().and_then(|text| text.parse().ok()).filter(|count| (1..=most).contains(count));
-    number.ok_or_else(|| format!("{name} takes a number from 1 to {most}, not {value:?}").into())
 }
 
 impl fmt::Display for Input {

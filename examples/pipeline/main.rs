@@ -23,9 +23,6 @@ mod args;
 mod arrivals;
 mod audit;
 mod consume;
-mod event;
-mod few;
-mod lines;
 mod magnitudes;
 mod members;
 mod order;
@@ -35,8 +32,16 @@ mod report;
 #[cfg(feature = "durable")]
 mod stored;
 
+#[path = "../common/event.rs"]
+mod event;
+#[path = "../common/few.rs"]
+mod few;
+#[path = "../common/lines.rs"]
+mod lines;
 #[path = "../common/numbers.rs"]
 mod numbers;
+#[path = "../common/options.rs"]
+mod options;
 #[path = "../common/terminal.rs"]
 mod terminal;
 
@@ -55,7 +60,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Instant;
-use terminal::{complain, print};
+use terminal::{complain, misused, print};
 
 const TOPIC: &str = "earthquakes";
 const GROUP: &str = "bulletin";
@@ -86,7 +91,7 @@ fn main() -> ExitCode {
             Ok(report) => print(&report.to_string(), report.status()),
             Err(error) => complain(&error, ExitCode::FAILURE),
         },
-        Err(error) => complain(&format_args!("{error}\n\n{}", args::USAGE.trim_end()), ExitCode::from(2)),
+        Err(error) => misused(&error, args::USAGE),
     }
 }
 

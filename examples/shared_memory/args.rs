@@ -1,8 +1,8 @@
 //! The command line: the user's, and the one by which the program starts itself.
 
+use crate::options::number;
 use crate::site::{Role, Site};
 use crate::worker::Task;
-use core::str::FromStr;
 use fabric_mq::Ticks;
 use lexopt::{Arg, Error, Parser};
 use std::ffi::OsString;
@@ -74,15 +74,6 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, Error> {
         }
     }
     Ok(Command::Watch(options))
-}
-
-fn number<T>(value: &OsString, name: &str, range: core::ops::RangeInclusive<T>) -> Result<T, Error>
-where
-    T: FromStr + PartialOrd + core::fmt::Display,
-{
-    let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| range.contains(number));
-    number
-        .ok_or_else(|| format!("{name} takes a number from {} to {}, not {value:?}", range.start(), range.end()).into())
 }
 
 /// The words behind `work`: see [`command`].

@@ -25,19 +25,22 @@ mod audit;
 #[cfg(all(unix, target_has_atomic = "64"))]
 mod consumer;
 #[allow(dead_code, reason = "the key alone is needed")]
-#[path = "../pipeline/event.rs"]
+#[path = "../common/event.rs"]
 mod event;
 #[allow(dead_code, reason = "shown otherwise")]
-#[path = "../pipeline/few.rs"]
+#[path = "../common/few.rs"]
 mod few;
 #[cfg(all(unix, target_has_atomic = "64"))]
 mod journal;
 #[allow(dead_code, reason = "it is not waited for")]
-#[path = "../pipeline/lines.rs"]
+#[path = "../common/lines.rs"]
 mod lines;
 #[cfg(all(unix, target_has_atomic = "64"))]
 #[path = "../common/numbers.rs"]
 mod numbers;
+#[cfg(all(unix, target_has_atomic = "64"))]
+#[path = "../common/options.rs"]
+mod options;
 #[cfg(all(unix, target_has_atomic = "64"))]
 mod parent;
 #[cfg(all(unix, target_has_atomic = "64"))]
@@ -61,7 +64,7 @@ mod worker;
 use std::process::ExitCode;
 use terminal::complain;
 #[cfg(all(unix, target_has_atomic = "64"))]
-use terminal::print;
+use terminal::{misused, print};
 
 #[cfg(all(unix, target_has_atomic = "64"))]
 fn main() -> ExitCode {
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
             Err(error) => complain(&error, ExitCode::FAILURE),
         },
         Ok(Command::Work(role, task)) => work(role, task),
-        Err(error) => complain(&format_args!("{error}\n\n{}", args::USAGE.trim_end()), ExitCode::from(2)),
+        Err(error) => misused(&error, args::USAGE),
     }
 }
 

@@ -5,8 +5,12 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+#[path = "folder.rs"]
+mod folder;
+
 use fabric_mq::clock::MachineClock;
 use fabric_mq::lease::SharedPool;
+pub(crate) use folder::Folder;
 use rustix::process::{Pid, Signal, WaitOptions, getppid, kill_process, waitpid};
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
@@ -21,27 +25,9 @@ const ENTRY: &str = "an_actor_of_another_test";
 /// For how long anything is waited for: longer than a busy machine holds a process up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A directory of the machine's memory that goes with this value.
-#[derive(Debug)]
-pub(crate) struct Place(pub(crate) PathBuf);
-
-impl Place {
-    pub(crate) fn new(test: &str) -> Self {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
-        let path = parent.join(format!("fabric-mq-test-{}-{test}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-
+impl Folder {
     pub(crate) fn pool(&self) -> SharedPool<MachineClock> {
         pool(&self.0)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -62,7 +48,7 @@ pub(crate) struct Actor {
 
 impl Actor {
     /// Starts this program again, to use the directory and to be told the role and the settings.
-    pub(crate) fn start(place: &Place, role: &str, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(place: &Folder, role: &str, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([ENTRY, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
             .env("FABRIC_MQ_PARENT", std::process::id().to_string())

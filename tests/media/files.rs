@@ -2,34 +2,18 @@
 
 use super::common::{Rng, payload};
 use super::disk::{Call, FaultyDisk};
+use super::folder::Folder;
 use fabric_mq::durable::{Disk, FileConfig, FileStore, Geometry, MediumError, Store, SystemDisk};
 use rustix::fs::{FlockOperation, Mode, flock, mkfifoat};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// Four segments of 4 KiB, and hardly a buffer.
 pub(crate) const SMALL: FileConfig =
     FileConfig::new().with_segment_bytes(4096).with_segments(4).with_buffer_bytes(700).with_window_bytes(300);
-
-/// A path of its own, taken away in the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("fabric-mq-media-{name}-{}", std::process::id()));
-        fs::remove_dir_all(&path).ok();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
-}
 
 fn names(path: &Path) -> BTreeSet<String> {
     fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -49,7 +33,7 @@ const EPERM: i32 = 1;
 
 #[test]
 fn a_store_is_a_folder_of_files() {
-    let folder = Folder::new("folder");
+    let folder = Folder::new("media-folder");
     let mut store = FileStore::open(&folder.0, SMALL).unwrap();
     assert_eq!(store.geometry(), Geometry::files(4, 4096));
     assert_eq!((store.geometry().write_unit, store.geometry().rewritable), (4, true));
@@ -87,7 +71,7 @@ fn a_process_masks_nothing_out_of_modes_that_is_needed() {
         store.erase(0).unwrap();
         return;
     }
-    let folder = Folder::new("umask");
+    let folder = Folder::new("media-umask");
     let test = "files::a_process_masks_nothing_out_of_modes_that_is_needed";
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test])
@@ -101,7 +85,7 @@ fn a_process_masks_nothing_out_of_modes_that_is_needed() {
 
 #[test]
 fn one_at_a_time_has_it_open() {
-    let folder = Folder::new("lock");
+    let folder = Folder::new("media-lock");
     let store = FileStore::open(&folder.0, SMALL).unwrap();
     assert_eq!(FileStore::open(&folder.0, SMALL).err(), Some(MediumError::Locked));
     let lock = fs::File::open(folder.0.join("lock")).unwrap();
@@ -115,7 +99,7 @@ fn one_at_a_time_has_it_open() {
 
 #[test]
 fn shapes_that_cannot_be_are_refused() {
-    let folder = Folder::new("shape");
+    let folder = Folder::new("media-shape");
     let refused = |config| FileStore::open(&folder.0, config).err();
     assert_eq!(refused(SMALL.with_segment_bytes(4097)), Some(MediumError::Unaligned));
     assert_eq!(refused(SMALL.with_segment_bytes(0)), Some(MediumError::OutOfBounds));
@@ -148,8 +132,8 @@ fn what_is_not_within_a_segment_is_refused() {
 
 #[test]
 fn nothing_that_others_could_have_put_there_is_opened() {
-    let folder = Folder::new("others");
-    let elsewhere = Folder::new("elsewhere");
+    let folder = Folder::new("media-others");
+    let elsewhere = Folder::new("media-elsewhere");
     drop(FileStore::open(&folder.0, SMALL).unwrap());
     drop(FileStore::open(&elsewhere.0, SMALL).unwrap());
     let refused = || FileStore::open(&folder.0, SMALL).and_then(|mut store| store.read(0, 0, &mut [0; 4])).err();
@@ -196,7 +180,7 @@ fn nothing_that_others_could_have_put_there_is_opened() {
 
 #[test]
 fn the_system_of_files_does_what_a_disk_should() {
-    let folder = Folder::new("disk");
+    let folder = Folder::new("media-disk");
     let mut disk = SystemDisk::open(&folder.0).unwrap();
     let file = disk.create("a").unwrap();
     assert_eq!(disk.create("a").err().unwrap().kind(), std::io::ErrorKind::AlreadyExists);
@@ -278,7 +262,7 @@ fn as_a_model<D: Disk>(mut open: impl FnMut(FileConfig) -> FileStore<D>, seeds: 
 
 #[test]
 fn files_read_what_was_programmed() {
-    let folder = Folder::new("model");
+    let folder = Folder::new("media-model");
     as_a_model(|config| FileStore::open(&folder.0, config).unwrap(), 5, 1000);
 }
 
