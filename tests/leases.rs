@@ -593,7 +593,7 @@ fn nothing_is_written_through_a_lease_that_has_ended() {
 /// what was under way, and none of that is visible.
 #[test]
 fn a_fenced_writer_on_shared_memory_leaves_nothing_behind() {
-    let mut passed = 0;
+    let (mut passed, mut ended) = (0, 0);
     for looks in 0..60 {
         // It ends after so many looks: so at any point of an operation that looks.
         let left = Cell::new(1000);
@@ -629,6 +629,7 @@ fn a_fenced_writer_on_shared_memory_leaves_nothing_behind() {
                         "a fenced writer stored something"
                     );
                     assert_eq!(image::u32_at(&after, image::CLAIM), 1, "the claim may be the next writer's");
+                    ended += 1;
                     break;
                 }
                 Err(WriteError::Full) => break,
@@ -638,6 +639,7 @@ fn a_fenced_writer_on_shared_memory_leaves_nothing_behind() {
         assert_eq!(ring.tail().value(), acknowledged, "what is visible is what was acknowledged");
         passed += 1;
     }
+    assert!(ended > 5, "{ended} were fenced while they wrote");
     println!("fenced on shared memory: passed {passed} operations");
 }
 
