@@ -660,7 +660,7 @@ fn a_topic_that_is_detached_from_is_there_for_the_next() {
 type Trusting = TopicManager<SharedPool<MachineClock, Cooperative>, MachineClock>;
 
 #[allow(unsafe_code, reason = "a promise about memory")]
-fn trusting(place: &Place) -> Trusting {
+fn trusting(place: &Folder) -> Trusting {
     // SAFETY: only this test's parties use the memory, all of them through this crate.
     TopicManager::with_pool(unsafe { place.pool().cooperative() }, MachineClock::new())
 }
@@ -700,7 +700,7 @@ fn a_router_goes_on_behind_the_seam_when_all_before_it_is_settled() {
     for (on_failure, max) in
         [(OnFailure::Block, 1), (OnFailure::Block, 100), (OnFailure::SkipAside, 2), (OnFailure::SkipAside, 100)]
     {
-        let place = Place::new(&format!("router-{on_failure:?}-{max}"));
+        let place = Folder::in_memory(&format!("router-{on_failure:?}-{max}"));
         let [old, new, third] = [(); 3].map(|()| trusting(&place));
         let lease = old.create(TOPIC, config()).unwrap().partitions()[0].lease_id();
         for party in [&new, &third] {
