@@ -60,6 +60,14 @@ fn three_cuts_anywhere() {
     assert!(tally.cuts > 1_000, "{tally}");
 }
 
+/// Cuts power while a journal is made where there was another one.
+#[test]
+fn a_cut_while_a_journal_is_replaced() {
+    let tally = power::run(&workloads::all(), Plan::Format);
+    println!("passed {} replacements, {tally}", tally.cuts);
+    assert!(tally.cuts > 5_000, "{tally}");
+}
+
 /// What is cut in a recording is what is cut in a run.
 #[test]
 fn a_cut_recording_is_a_cut_run() {

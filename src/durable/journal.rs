@@ -16,6 +16,8 @@ use core::fmt;
 pub(super) const RESERVE: u32 = 2;
 /// The most segments: what the steps between them in a header can count.
 const MAX_SEGMENTS: u32 = 1 << 16;
+/// The number from which on numbers begin anew with the next journal on a medium.
+const LAST_BEFORE: u32 = 1 << 31;
 /// The fewest segments: the reserve, one that is written, one that is read.
 const LEAST_SEGMENTS: u32 = 4;
 
@@ -164,7 +166,8 @@ impl CursorId {
 }
 
 impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
-    /// Makes a journal on a medium. Whatever was on it is gone: each segment that passes for one of a journal is erased.
+    /// Makes a journal on a medium. Whatever was on it is gone: each segment that passes for one of a journal is erased. If power
+    /// goes meanwhile, the journal that was there may still be, or there is none, or the new one is.
     ///
     /// # Errors
     /// [`OpenError`] if the medium cannot hold a journal of this shape, or fails.
@@ -176,36 +179,42 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         }
         let state =
             State::empty(config.partitions).ok_or(OpenError::Partitions { wanted: config.partitions, max: P })?;
+        let mut newest = None;
         for segment in 0..media.geometry.segments {
-            if media.label(segment)?.is_none() && media.other_version(segment)?.is_none() {
-                continue;
-            }
-            media.store.erase(segment)?;
-            if media.geometry.rewritable {
-                media.store.program(segment, 0, &[0; 8])?;
-            }
+            newest = newest.max(media.label(segment)?.map(|number| (number, segment)));
         }
+        // In front of what was there, which is erased only then: should power go meanwhile, either of both is found, and not
+        // the other one as it was a while ago.
+        let (number, segment) = match newest {
+            Some((number, segment)) if number < LAST_BEFORE => (number.wrapping_add(1), media.behind(segment)),
+            _ => (1, 0),
+        };
+        if number == 1 {
+            media.wipe(None)?;
+        }
+        media.store.erase(segment)?;
+        let begin = Begin { number, unclean: false, end: 0, back: 0, head: 0 };
+        let spot = media.begin(segment, begin, &state)?;
         media.store.sync()?;
-        media.store.erase(0)?;
-        let begin = Begin { number: 1, unclean: false, end: 0, back: 0, head: 0 };
-        let spot = media.begin(0, begin, &state)?;
-        media.store.sync()?;
+        if number != 1 {
+            media.wipe(Some(segment))?;
+        }
         let stats = JournalStats { programmed: u64::from(spot.at), erased: 1, ..JournalStats::default() };
         Ok(Self {
             media,
             state,
             marks: [None; C],
             tail: Tail {
-                segment: 0,
-                number: 1,
+                segment,
+                number,
                 at: spot.at,
                 anchor: spot.anchor,
                 synced: true,
-                highest: 1,
+                highest: number,
                 vain: false,
             },
-            head: (0, 1),
-            data: Data { segment: 0, end: spot.at },
+            head: (segment, number),
+            data: Data { segment, end: spot.at },
             stand: Stand::Going,
             weak: None,
             moved: None,

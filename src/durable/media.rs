@@ -300,6 +300,23 @@ impl<S: Store> Media<S> {
         Ok(wrong <= ALMOST)
     }
 
+    /// Erases every segment that passes for one of a journal, but for one: those behind it first, which are the oldest, so that
+    /// numbers rise from the first segment on for as long as there are others.
+    pub(super) fn wipe(&mut self, kept: Option<u32>) -> Result<(), MediumError> {
+        let mut segment = kept.map_or(0, |kept| self.behind(kept));
+        for _ in 0..self.geometry.segments {
+            let is_one = self.label(segment)?.is_some() || self.other_version(segment)?.is_some();
+            if is_one && kept != Some(segment) {
+                self.store.erase(segment)?;
+                if self.geometry.rewritable {
+                    self.store.program(segment, 0, &[0; 8])?;
+                }
+            }
+            segment = self.behind(segment);
+        }
+        self.store.sync()
+    }
+
     /// The version that a label says, if it is not ours.
     pub(super) fn other_version(&mut self, segment: u32) -> Result<Option<u8>, MediumError> {
         let (Some(number), Some(said)) = (self.word(segment, 0)?, self.word(segment, 4)?) else { return Ok(None) };

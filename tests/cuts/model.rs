@@ -215,6 +215,36 @@ pub(crate) fn read_all<const W: usize, const E: usize>(log: &mut Log<W, E>, mode
     bad
 }
 
+/// Reads what can be read of a journal of which a part is gone. What is read is right, and in order; what is not is told.
+pub(crate) fn read_some<const W: usize, const E: usize>(log: &mut Log<W, E>, model: &Model) {
+    for (which, _) in model.cursors.iter().enumerate().filter(|(_, committed)| committed.is_some()) {
+        let (cursor, partition) = (cursor(log, which), usize::from(NAMES[which].0));
+        let mut buffer = [0; 2048];
+        let mut told = 0;
+        let mut at = model.spans[partition].0.max(log.position(cursor).expect("a position").value());
+        loop {
+            match log.next(cursor, &mut buffer) {
+                Ok(Some(record)) => {
+                    let offset = record.offset().value();
+                    let wanted = model.records[partition][offset as usize];
+                    assert!(offset >= at && offset < model.spans[partition].1, "offset {offset} behind {at}");
+                    assert_eq!(record.body(), wanted.body(), "offset {offset}");
+                    at = offset + 1;
+                }
+                Ok(None) => break,
+                Err(FetchError::Trimmed { .. }) => {
+                    log.seek(cursor, Offset::new(at)).expect("a way to the oldest record")
+                }
+                Err(FetchError::Damaged { .. }) => {
+                    told += log.skip_damage(cursor).expect("a way on");
+                    assert!(told <= model.spans[partition].1, "the same damage again and again");
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    }
+}
+
 /// Reads that opening may take: a few labels, the newest header and its neighbours', and each unit of the newest segment.
 fn most_reads<const W: usize, const E: usize>(flash: &Flash<W, E>) -> u64 {
     let segments = (flash.image().len() / E) as u64;

@@ -5,7 +5,8 @@ use crate::common::{Rng, scale};
 use crate::flash::{Cut, Flash, Tear, Wipe};
 use crate::model::{self, CURSORS, Log, Model, NAMES, Op, PARTITIONS};
 use crate::workloads::Workload;
-use fabric_mq::durable::OpenError;
+use fabric_mq::Offset;
+use fabric_mq::durable::{NorStore, OpenError};
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
@@ -19,6 +20,8 @@ pub(crate) enum Plan {
     Thrice,
     /// Once, in a run instead of a recording of one.
     Live,
+    /// Once, while another journal takes the place of this one.
+    Format,
 }
 
 /// What was done, by how much.
@@ -474,6 +477,44 @@ fn live<const W: usize, const E: usize>(workload: &Workload, segments: usize, ta
     }
 }
 
+/// Formats what a workload has left. A cut in that leaves the old journal as it was last, of which records may be missing
+/// and are told, or none, or the new one: never what the old one was at an earlier moment.
+fn formatted<const W: usize, const E: usize>(workload: &Workload, segments: usize, tally: &mut Tally) {
+    let old = recorded::<W, E>(workload, segments);
+    let (model, flash) = (old.model, model::into_chip(old.log).flash);
+    let trace = Trace::default();
+    drop(model::format(Chip { flash, trace: Some(Rc::clone(&trace)), wreck: None }));
+    let mut turn = 0;
+    for event in trace.take() {
+        for place in 0..event.places() {
+            for cut in ways(&event.what, place, &mut turn, 2) {
+                let _told = Told(|| format!("{:?}, {cut:?}", event.what));
+                tally.cuts += 1;
+                let mut left = event.cut(cut);
+                let chip = |flash| Chip { flash, trace: None, wreck: None };
+                match Log::<W, E>::open(NorStore::whole(chip(left.clone())).expect("a whole flash")) {
+                    Ok(mut log) if log.recovery().damage.is_none() => {
+                        let is_old = model.agrees(&log);
+                        assert!(is_old || Model::default().agrees(&log), "neither of both: {}", model::shown(&log));
+                        if is_old {
+                            tally.undone += 1;
+                            model::read_some(&mut log, &model);
+                        }
+                        tally.opened += 1;
+                    }
+                    Ok(_) | Err(_) => tally.unborn += 1,
+                }
+                left.decay();
+                let mut log = model::format(chip(left));
+                assert!(Model::default().agrees(&log), "formatted: {}", model::shown(&log));
+                assert_eq!(log.append(0, 0, &[b"first"]), Ok(Offset::new(0)));
+                let log = model::open(model::into_chip(log)).expect("a journal");
+                assert_eq!(log.span(0), Some((Offset::new(0), Offset::new(1))));
+            }
+        }
+    }
+}
+
 fn one<const W: usize, const E: usize>(plan: Plan, workload: &Workload, segments: usize) -> Tally {
     let mut tally = Tally::default();
     let _told = Told(|| format!("workload {:?} on {segments} segments of {E} bytes, unit {W}", workload.name));
@@ -482,6 +523,7 @@ fn one<const W: usize, const E: usize>(plan: Plan, workload: &Workload, segments
         Plan::Twice => twice::<W, E>(workload, segments, &mut tally),
         Plan::Thrice => thrice::<W, E>(workload, segments, &mut tally),
         Plan::Live => live::<W, E>(workload, segments, &mut tally),
+        Plan::Format => formatted::<W, E>(workload, segments, &mut tally),
     }
     tally
 }
