@@ -77,6 +77,8 @@ pub(crate) struct Pair<P: RingRef> {
     behind: Later<Behind<P>>,
     /// Whether the place is where it was when it was taken.
     arrived: bool,
+    /// Whether the group had none before: what was given up until then was not its to lose.
+    fresh: bool,
 }
 
 /// A place that is held in an extent whose end was read, for what is not released there.
@@ -115,7 +117,7 @@ impl<P: RingRef> Pair<P> {
         let pin = Reader::join(ring.clone(), group.as_str(), Start::Resume)?;
         let reading = reading_name(group)?;
         let mut pair = match Reader::join(ring.clone(), reading.as_str(), Start::Earliest) {
-            Ok(read) => Self { pin, read, behind: Later::new(), arrived: true },
+            Ok(read) => Self { pin, read, behind: Later::new(), arrived: true, fresh: !known },
             Err(error) => {
                 // A new place goes back, by being dropped; one that was there before keeps what it holds.
                 if known {
@@ -215,10 +217,11 @@ impl<P: RingRef> Pair<P> {
                 return Err(error.into());
             }
         };
-        let missing = if all && known { 0 } else { read.next_offset().value().saturating_sub(end.value()) };
+        let missing =
+            if all && (known || self.fresh) { 0 } else { read.next_offset().value().saturating_sub(end.value()) };
         let behind = Behind { pin: core::mem::replace(&mut self.pin, pin), end };
         self.read = read;
-        self.arrived = all && known;
+        self.arrived = all && (known || self.fresh);
         if behind.pin.next_offset() == end {
             behind.finish();
         } else {
