@@ -68,6 +68,14 @@ fn a_cut_while_a_journal_is_replaced() {
     assert!(tally.cuts > 5_000, "{tally}");
 }
 
+/// Cuts power three times while headers are written and room is short, so that all three may fade.
+#[test]
+fn headers_that_fade_one_after_the_other() {
+    let tally = power::run(&workloads::tight(), Plan::Fading);
+    println!("passed {} fading triples, {tally}", tally.cuts);
+    assert!(tally.cuts > 1_000, "{tally}");
+}
+
 /// What is cut in a recording is what is cut in a run.
 #[test]
 fn a_cut_recording_is_a_cut_run() {

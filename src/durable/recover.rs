@@ -118,7 +118,23 @@ impl<S: Store, const P: usize, const C: usize> Journal<S, P, C> {
         }
         let mut damage = None;
         media.missed = false;
-        let begun = match found(&mut media, segment, number)? {
+        let mut begun = found(&mut media, segment, number)?;
+        if begun.is_none() && !media.geometry.rewritable {
+            // Where headers faded one after the other, what they stood before was gone on from, in front of them.
+            let mut newer = (segment, number);
+            for other in 0..media.geometry.segments {
+                if let Some(label) = media.label(other)?
+                    && label > newer.1
+                {
+                    newer = (other, label);
+                }
+            }
+            if newer.1 != number {
+                (segment, number) = newer;
+                begun = found(&mut media, segment, number)?;
+            }
+        }
+        let begun = match begun {
             Some(begun) => begun,
             None => {
                 let unreadable = media.geometry.rewritable && media.missed;
@@ -509,11 +525,12 @@ fn newest_of<S: Store>(media: &mut Media<S>) -> Result<Option<(u32, u32)>, Mediu
     }
     let Some(mut newest) = best else { return Ok(None) };
     // The reserve may be used in turns; and a label on the way may be torn, or damaged.
-    let before = media.before(newest.0);
-    if let Some(number) = media.label(before)?
-        && number > newest.1
-    {
-        newest = (before, number);
+    for _ in 0..segments {
+        let before = media.before(newest.0);
+        match media.label(before)? {
+            Some(number) if number > newest.1 => newest = (before, number),
+            _ => break,
+        }
     }
     let mut at = newest.0;
     let mut missing = 0_u32;

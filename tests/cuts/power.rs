@@ -18,6 +18,8 @@ pub(crate) enum Plan {
     Once,
     Twice,
     Thrice,
+    /// Three times, in segments' headers, each of which may not last.
+    Fading,
     /// Once, in a run instead of a recording of one.
     Live,
     /// Once, while another journal takes the place of this one.
@@ -417,16 +419,48 @@ fn twice<const W: usize, const E: usize>(workload: &Workload, segments: usize, t
     });
 }
 
-fn thrice<const W: usize, const E: usize>(workload: &Workload, segments: usize, tally: &mut Tally) {
+/// Any step, cut in any way.
+fn anywhere<'s, const W: usize, const E: usize>(
+    steps: &'s [Step<W, E>],
+    rng: &mut Rng,
+    turn: &mut u64,
+) -> Option<(&'s Step<W, E>, Cut)> {
+    // There may have been no room for anything.
+    let step = if steps.is_empty() { None } else { Some(rng.pick(steps)) }?;
+    let place = rng.below(step.event.places());
+    Some((step, ways(&step.event.what, place, turn, 1)[0]))
+}
+
+/// The last unit of a header: it reads well, or as if it was blank, for a while.
+fn fading<'s, const W: usize, const E: usize>(
+    steps: &'s [Step<W, E>],
+    rng: &mut Rng,
+    turn: &mut u64,
+) -> Option<(&'s Step<W, E>, Cut)> {
+    let is_header =
+        |step: &&Step<W, E>| matches!(step.event.what, What::Write(at, _) if (at as usize).is_multiple_of(E));
+    let headers: Vec<_> = steps.iter().filter(is_header).collect();
+    // There may have been no room for anything.
+    let step = if headers.is_empty() { None } else { Some(*rng.pick(&headers)) }?;
+    *turn += 1;
+    let tear = if rng.one_in(4) { Tear::Marginal } else { Tear::Fading };
+    let after = step.event.places() - 1;
+    Some((step, Cut { after, tear, wipe: Wipe::Old, good: *rng.pick(&GOOD), seed: rng.next() }))
+}
+
+fn thrice<const W: usize, const E: usize>(
+    workload: &Workload,
+    segments: usize,
+    times: u64,
+    mut pick: impl for<'s> FnMut(&'s [Step<W, E>], &mut Rng, &mut u64) -> Option<(&'s Step<W, E>, Cut)>,
+    tally: &mut Tally,
+) {
     let recorder = recorded::<W, E>(workload, segments);
     let mut rng = Rng::new(segments as u64 ^ (W as u64) << 32);
-    for _ in 0..40 * scale() {
+    for _ in 0..times * scale() {
         let mut turn = rng.next() >> 8;
         let mut some = |steps: &[Step<W, E>], was_weak, cuts| {
-            // There may have been no room for anything.
-            let step = if steps.is_empty() { None } else { Some(rng.pick(steps)) }?;
-            let place = rng.below(step.event.places());
-            let cut = ways(&step.event.what, place, &mut turn, 1)[0];
+            let (step, cut) = pick(steps, &mut rng, &mut turn)?;
             let mut wreck = step.cut(cut, false, cuts);
             wreck.weak |= was_weak;
             Some((wreck, turn, step.told(cut, cuts)))
@@ -521,7 +555,8 @@ fn one<const W: usize, const E: usize>(plan: Plan, workload: &Workload, segments
     match plan {
         Plan::Once => once::<W, E>(workload, segments, &mut tally),
         Plan::Twice => twice::<W, E>(workload, segments, &mut tally),
-        Plan::Thrice => thrice::<W, E>(workload, segments, &mut tally),
+        Plan::Thrice => thrice::<W, E>(workload, segments, 40, anywhere, &mut tally),
+        Plan::Fading => thrice::<W, E>(workload, segments, 200, fading, &mut tally),
         Plan::Live => live::<W, E>(workload, segments, &mut tally),
         Plan::Format => formatted::<W, E>(workload, segments, &mut tally),
     }

@@ -113,6 +113,17 @@ pub(crate) fn all() -> Vec<Workload> {
                 &[Append(0, 25), Close, Append(1, 2), Crash, Step(0), Crash, Sync, Append(0, 7), Close],
             )),
         ),
+    ]);
+    all.extend(tight());
+    for (seed, name) in ["random 1", "random 2", "random 3", "random 4"].into_iter().enumerate() {
+        all.push(new(name, random(seed as u64, 40)));
+    }
+    all
+}
+
+/// Those that use the reserve.
+pub(crate) fn tight() -> Vec<Workload> {
+    vec![
         new(
             "full",
             [Join(0)]
@@ -145,9 +156,5 @@ pub(crate) fn all() -> Vec<Workload> {
                 .chain(again(8, &[Crash, Step(0), Crash, Reset(0, 1)]))
                 .chain([Commit(0, 99), Append(0, 9)]),
         ),
-    ]);
-    for (seed, name) in ["random 1", "random 2", "random 3", "random 4"].into_iter().enumerate() {
-        all.push(new(name, random(seed as u64, 40)));
-    }
-    all
+    ]
 }
