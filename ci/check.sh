@@ -31,7 +31,7 @@ USAGE="usage: ci/check.sh [PART [ARG]]
   kill [ROUNDS]   processes that share a topic and a group, one killed each round (default 20)
   cuts [full]     power cuts on emulated flash, once, twice and thrice; full: 2.5 million and 10 million of them
   flips [full]    wrong bits in images of journals; full: every bit of many journals
-  planted [NAME]  bugs planted in the journal, each of which the tests must find
+  planted [NAME]  bugs planted in the journal, its files and what stands before it, each of which the tests must find
   crash-states [full]  a journal on files: the power goes, calls fail, files are cut off; full: a million states and more
   kill-store [ROUNDS]  a process that writes a journal on real files, killed each round (default 50)
   bench [WHICH]   the targets beside other queues; processes: only those between processes, in long rounds;
@@ -53,6 +53,9 @@ JOURNAL_GOAL=8192
 # Random operations and forged images that the long tests must have come through.
 LEAST_OPERATIONS=1000000
 LEAST_IMAGES=1000000
+# Bugs that must be planted, and the tests that find them: those of the journal by itself first, of these what is done soonest.
+LEAST_PLANTED=30
+PLANTED_TESTS=(journal flips cuts spool shared_journal media crash_states)
 # The machines without an operating system that the library is built for.
 BARE_TARGETS=(thumbv6m-none-eabi thumbv7m-none-eabi x86_64-unknown-none aarch64-unknown-none)
 # `alloc` uses reference counts shared between threads, which need compare-and-swap.
@@ -654,27 +657,62 @@ part_flips() {
 
 # ------------------------------------------------------------------------------------------------------------- planted
 
-# Each patch plants one bug in a copy of the tree; the journal's tests have to fail there, and not for want of a build.
+# Whether a test fails in a tree, and not for want of a build. One that did not end in time has found nothing.
+fails_in() { # TREE TEST
+    local status=0
+    quietly "build of $2" in_dir "$1" cargo test --release --no-run --features durable --test "$2" >"$SCRATCH/build" || {
+        cat "$SCRATCH/build"
+        exit 1
+    }
+    in_dir "$1" timeout 120 cargo test --release --features durable --test "$2" >"$LOG" 2>&1 || status=$?
+    ((status != 0 && status != 124)) && grep -q '^test .* FAILED$\|^test result: FAILED' "$LOG"
+}
+
+# Each patch plants one bug in a copy of the tree; the tests that its first line names (all of the journal by itself if there
+# is none) have to find it, one after the other until one fails there.
 part_planted() {
-    local tree="$SCRATCH/tree" patch name status caught=0 missed=()
-    local tests=(--features durable --test cuts --test flips --test journal)
+    local tree="$SCRATCH/tree" patch name test tests found started caught=0 missed=() all=(ci/planted/*.patch)
     export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/planted" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+    if ((${#all[@]} < LEAST_PLANTED)); then
+        failed "planted: ${#all[@]} bugs, of at least $LEAST_PLANTED" || return
+    fi
     mkdir -p "$tree"
     git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
+    if [[ -z ${1:-} ]]; then
+        # What fails where nothing is planted finds nothing.
+        for test in "${PLANTED_TESTS[@]}"; do
+            if fails_in "$tree" "$test"; then
+                cat "$LOG"
+                failed "planted: $test fails without" || return
+            fi
+        done
+    fi
     for patch in ci/planted/*"${1:-}"*.patch; do
-        name="$(basename "$patch" .patch)"
+        name="$(basename "$patch" .patch)" started=$SECONDS found=""
+        read -ra tests < <(sed -n '1s/^tests: //p' "$patch" && echo)
+        if ((${#tests[@]} == 0)); then
+            tests=("${PLANTED_TESTS[@]:0:3}")
+        fi
+        for test in "${tests[@]}"; do
+            if ! contains "$test" "${PLANTED_TESTS[@]}"; then
+                failed "planted: $name names $test, which is none of ${PLANTED_TESTS[*]}" || return
+            fi
+        done
         if ! patch --quiet --directory "$tree" -p1 --forward <"$patch"; then
             failed "planted: $name does not apply" || return
         fi
-        quietly "$name" in_dir "$tree" cargo test --release --no-run "${tests[@]}"
-        status=0
-        in_dir "$tree" timeout 120 cargo test --release --no-fail-fast "${tests[@]}" >"$LOG" 2>&1 || status=$?
-        # Tests that did not end in time have found nothing.
-        if ((status == 0 || status == 124)) || ! grep -q '^test .* FAILED$\|^test result: FAILED' "$LOG"; then
-            missed+=("$name")
-        else
+        for test in "${tests[@]}"; do
+            if fails_in "$tree" "$test"; then
+                found=$test
+                break
+            fi
+        done
+        if [[ -n $found ]]; then
             caught=$((caught + 1))
+        else
+            missed+=("$name")
         fi
+        printf '  %s: %s (%d s)\n' "$name" "${found:-not found}" "$((SECONDS - started))"
         patch --quiet --directory "$tree" -p1 --reverse <"$patch"
     done
     if ((${#missed[@]} != 0)); then
