@@ -18,12 +18,14 @@ mod common;
 use common::Rng;
 use fabric_mq::clock::ManualClock;
 use fabric_mq::durable::{
-    FetchError, Journal, JournalConfig, PumpError, RamStore, Spool, SpoolError, SpoolMode, SpoolReadError, StoreError,
+    FetchError, Geometry, Journal, JournalConfig, MediumError, PumpError, RamStore, Spool, SpoolError, SpoolMode,
+    SpoolReadError, Store, StoreError,
 };
 use fabric_mq::lease::{HeapLease, HeapPool, Pool};
 use fabric_mq::ring::{Ring, RingConfig, Writer};
 use fabric_mq::{Offset, Ticks, WriteError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 type Heap = Arc<Ring<HeapLease>>;
 type Ram = RamStore<32_768>;
@@ -278,4 +280,78 @@ fn a_producer_on_another_thread_never_meets_the_medium() {
         }
     });
     assert_eq!(log.lag(cursor), Some(0));
+}
+
+/// Keeps in memory what is not synced, and cannot sync when it is told so.
+struct Disk {
+    cached: Vec<u8>,
+    stored: Vec<u8>,
+    fails: Arc<AtomicBool>,
+}
+
+const SEGMENT: u32 = 2048;
+
+impl Store for Disk {
+    fn geometry(&self) -> Geometry {
+        Geometry::files(self.stored.len() as u32 / SEGMENT, SEGMENT)
+    }
+
+    fn read(&mut self, segment: u32, at: u32, into: &mut [u8]) -> Result<(), MediumError> {
+        into.copy_from_slice(&self.cached[(segment * SEGMENT + at) as usize..][..into.len()]);
+        Ok(())
+    }
+
+    fn program(&mut self, segment: u32, at: u32, bytes: &[u8]) -> Result<(), MediumError> {
+        self.cached[(segment * SEGMENT + at) as usize..][..bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn erase(&mut self, _: u32) -> Result<(), MediumError> {
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), MediumError> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(MediumError::Io(5));
+        }
+        self.stored.clone_from(&self.cached);
+        Ok(())
+    }
+}
+
+/// The ring holds a record until it is on the medium, not only until it was given to it.
+#[test]
+fn what_a_failed_sync_has_lost_is_still_in_the_ring() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let bytes = vec![0; 8 * SEGMENT as usize];
+    let disk = Disk { cached: bytes.clone(), stored: bytes, fails: Arc::clone(&fails) };
+    let journal: Journal<_, 1, 1> = Journal::format(disk, JournalConfig::new(1)).unwrap();
+    let ring = ring();
+    let mut writer = Writer::claim(Arc::clone(&ring)).unwrap();
+    let mut log = Spool::new(journal, [Arc::clone(&ring)], SpoolMode::WriteThrough).unwrap();
+    let cursor = log.join(0, "uplink").unwrap();
+    for number in 0..5_u8 {
+        writer.write(&[number]).unwrap();
+    }
+    assert_eq!((log.pump(), log.at_risk(0)), (Ok(5), Some(0)));
+    for number in 5..9_u8 {
+        writer.write(&[number]).unwrap();
+    }
+    fails.store(true, Ordering::Relaxed);
+    assert_eq!(log.pump(), Err(PumpError::Store(StoreError::Medium(MediumError::Io(5)))));
+    assert_eq!(log.at_risk(0), Some(4));
+
+    // The journal is opened again, before the same ring.
+    let mut disk = log.into_journal().into_store();
+    disk.cached.clone_from(&disk.stored);
+    fails.store(false, Ordering::Relaxed);
+    let journal: Journal<_, 1, 1> = Journal::open(disk).unwrap();
+    let mut log = Spool::new(journal, [ring], SpoolMode::WriteThrough).unwrap();
+    assert_eq!((log.pump(), log.at_risk(0)), (Ok(4), Some(0)));
+    let mut buffer = [0; 16];
+    for number in 0..9_u8 {
+        let record = log.next(cursor, &mut buffer).unwrap().unwrap();
+        assert_eq!((record.offset().value(), record.body()), (u64::from(number), &[number][..]));
+    }
+    assert_eq!(log.next(cursor, &mut buffer).unwrap(), None);
 }

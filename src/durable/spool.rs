@@ -77,7 +77,7 @@ pub struct Spool<R: RingRef, S, const P: usize = 4, const C: usize = 4> {
 
 /// One partition's ring.
 struct Lane<R: RingRef> {
-    /// Stands at the first record that is not in the journal, and holds it.
+    /// Stands at the first record that is not stored, and holds it.
     pin: Reader<R>,
     scout: Reader<R>,
     /// What is added to an offset of the ring to make it one of the journal.
@@ -89,6 +89,21 @@ struct Standing {
     partition: u8,
     next: u64,
     committed: u64,
+}
+
+impl<R: RingRef<Keep = Retain>> Lane<R>
+where
+    <R::Lease as Lease>::Trust: Lend,
+{
+    /// Lets go of what is on the medium: everything before `next`, an offset of the journal.
+    fn stored(&mut self, next: u64) {
+        let to = Offset::new(next.wrapping_sub(self.base));
+        for reader in [&mut self.pin, &mut self.scout] {
+            if reader.next_offset() < to {
+                reader.pass_to(to);
+            }
+        }
+    }
 }
 
 /// Why a spool cannot be made.
@@ -324,29 +339,29 @@ where
         }
         self.commit_stored()?;
         self.journal.sync()?;
+        for (lane, span) in self.lanes.iter_mut().zip(&self.journal.state.partitions) {
+            lane.stored(span.next);
+        }
         refused.map_or(Ok(moved), |error| Err(error.into()))
     }
 
     fn pump_lane(&mut self, partition: u8, keep: u64) -> Result<usize, PumpError> {
         self.pass_done(partition)?;
         let mut moved = 0_usize;
+        let next = self.journal.state.next(partition);
         let Some(lane) = self.lanes.get_mut(usize::from(partition)) else { return Ok(0) };
+        // The pin stays where it is until they are on the medium.
+        let at = Offset::new(next.wrapping_sub(lane.base));
         // Looked up once: what is written meanwhile is for the next time.
-        let mut waiting = lane.pin.lag();
+        let mut waiting = lane.pin.ring().tail().value().saturating_sub(at.value());
+        if waiting > keep {
+            lane.scout.pass_to(at);
+        }
         while waiting > keep {
             waiting = waiting.wrapping_sub(1);
-            let at = lane.pin.next_offset();
-            let Some(record) = lane.pin.next()? else { break };
-            if let Err(error) = self.journal.append(partition, record.tag(), &[record.payload()]) {
-                lane.pin.step_back(at);
-                return Err(error.into());
-            }
+            let Some(record) = lane.scout.next()? else { break };
+            self.journal.append(partition, record.tag(), &[record.payload()])?;
             moved = moved.saturating_add(1);
-        }
-        lane.pin.release();
-        if lane.scout.next_offset() < lane.pin.next_offset() {
-            // It must not hold what is in the journal.
-            lane.scout.pass_to(lane.pin.next_offset());
         }
         Ok(moved)
     }
