@@ -282,11 +282,19 @@ fn a_producer_on_another_thread_never_meets_the_medium() {
     assert_eq!(log.lag(cursor), Some(0));
 }
 
-/// Keeps in memory what is not synced, and cannot sync when it is told so.
+/// Keeps in memory what is not synced; cannot sync, or has no room for another segment, when it is told so.
 struct Disk {
     cached: Vec<u8>,
     stored: Vec<u8>,
     fails: Arc<AtomicBool>,
+    is_full: Arc<AtomicBool>,
+}
+
+impl Disk {
+    fn new() -> Self {
+        let bytes = vec![0; 8 * SEGMENT as usize];
+        Self { cached: bytes.clone(), stored: bytes, fails: Arc::default(), is_full: Arc::default() }
+    }
 }
 
 const SEGMENT: u32 = 2048;
@@ -307,7 +315,7 @@ impl Store for Disk {
     }
 
     fn erase(&mut self, _: u32) -> Result<(), MediumError> {
-        Ok(())
+        if self.is_full.load(Ordering::Relaxed) { Err(MediumError::NoSpace) } else { Ok(()) }
     }
 
     fn sync(&mut self) -> Result<(), MediumError> {
@@ -322,9 +330,8 @@ impl Store for Disk {
 /// The ring holds a record until it is on the medium, not only until it was given to it.
 #[test]
 fn what_a_failed_sync_has_lost_is_still_in_the_ring() {
-    let fails = Arc::new(AtomicBool::new(false));
-    let bytes = vec![0; 8 * SEGMENT as usize];
-    let disk = Disk { cached: bytes.clone(), stored: bytes, fails: Arc::clone(&fails) };
+    let disk = Disk::new();
+    let fails = Arc::clone(&disk.fails);
     let journal: Journal<_, 1, 1> = Journal::format(disk, JournalConfig::new(1)).unwrap();
     let ring = ring();
     let mut writer = Writer::claim(Arc::clone(&ring)).unwrap();
@@ -352,6 +359,45 @@ fn what_a_failed_sync_has_lost_is_still_in_the_ring() {
     for number in 0..9_u8 {
         let record = log.next(cursor, &mut buffer).unwrap().unwrap();
         assert_eq!((record.offset().value(), record.body()), (u64::from(number), &[number][..]));
+    }
+    assert_eq!(log.next(cursor, &mut buffer).unwrap(), None);
+}
+
+/// Of records that are moved together, the first ones find room: they are moved once.
+#[test]
+fn a_disk_without_room_for_all_takes_some_and_each_once() {
+    let disk = Disk::new();
+    let is_full = Arc::clone(&disk.is_full);
+    let journal: Journal<_, 1, 1> = Journal::format(disk, JournalConfig::new(1)).unwrap();
+    let ring = ring();
+    let mut writer = Writer::claim(Arc::clone(&ring)).unwrap();
+    let mut log = Spool::new(journal, [Arc::clone(&ring)], SpoolMode::WriteThrough).unwrap();
+    let cursor = log.join(0, "uplink").unwrap();
+    is_full.store(true, Ordering::Relaxed);
+    let mut written = 0_u8;
+    let refused = loop {
+        for _ in 0..7 {
+            writer.write(&[written; 40]).unwrap();
+            written += 1;
+        }
+        if let Err(error) = log.pump() {
+            break error;
+        }
+    };
+    assert_eq!(refused, PumpError::Store(StoreError::Medium(MediumError::NoSpace)));
+    let (_, next) = log.journal().span(0).unwrap();
+    let left = u64::from(written) - next.value();
+    assert!((1..7).contains(&left), "{left}");
+    assert_eq!(log.at_risk(0), Some(left));
+
+    // Another spool goes on before the same journal.
+    is_full.store(false, Ordering::Relaxed);
+    let mut log = Spool::new(log.into_journal(), [ring], SpoolMode::WriteThrough).unwrap();
+    assert_eq!((log.pump(), log.at_risk(0)), (Ok(left as usize), Some(0)));
+    let mut buffer = [0; 64];
+    for number in 0..written {
+        let record = log.next(cursor, &mut buffer).unwrap().unwrap();
+        assert_eq!((record.offset().value(), record.body()), (u64::from(number), &[number; 40][..]));
     }
     assert_eq!(log.next(cursor, &mut buffer).unwrap(), None);
 }

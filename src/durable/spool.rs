@@ -334,15 +334,26 @@ where
             match self.pump_lane(partition, keep) {
                 Ok(count) => moved = moved.saturating_add(count),
                 Err(PumpError::Store(StoreError::Full)) => refused = Some(StoreError::Full),
-                Err(other) => return Err(other),
+                Err(other) => {
+                    // What was moved before is not moved again, unless it is lost.
+                    let _ = self.settle();
+                    return Err(other);
+                }
             }
         }
-        self.commit_stored()?;
+        let committed = self.commit_stored();
+        let settled = self.settle();
+        committed.and(settled)?;
+        refused.map_or(Ok(moved), |error| Err(error.into()))
+    }
+
+    /// Waits until what was moved is on the medium, and lets go of it in the rings.
+    fn settle(&mut self) -> Result<(), StoreError> {
         self.journal.sync()?;
         for (lane, span) in self.lanes.iter_mut().zip(&self.journal.state.partitions) {
             lane.stored(span.next);
         }
-        refused.map_or(Ok(moved), |error| Err(error.into()))
+        Ok(())
     }
 
     fn pump_lane(&mut self, partition: u8, keep: u64) -> Result<usize, PumpError> {
