@@ -555,7 +555,7 @@ fn one<const W: usize, const E: usize>(plan: Plan, workload: &Workload, segments
     match plan {
         Plan::Once => once::<W, E>(workload, segments, &mut tally),
         Plan::Twice => twice::<W, E>(workload, segments, &mut tally),
-        Plan::Thrice => thrice::<W, E>(workload, segments, 40, anywhere, &mut tally),
+        Plan::Thrice => thrice::<W, E>(workload, segments, 320, anywhere, &mut tally),
         Plan::Fading => thrice::<W, E>(workload, segments, 200, fading, &mut tally),
         Plan::Live => live::<W, E>(workload, segments, &mut tally),
         Plan::Format => formatted::<W, E>(workload, segments, &mut tally),
