@@ -515,10 +515,9 @@ mod tests {
             for flip in 1..=255 {
                 buffer.0[byte] ^= flip;
                 assert!(!slots.at(0).load().is_sound(), "byte {byte}, flip {flip:#x}");
-                // Nor at the place that the damage seems to tell of. Who knows the place does without a position.
+                // Nor at the place that the damage seems to tell of.
                 let damaged = slots.at(0).load();
-                assert!(damaged.lies_at(0x1234_5678) == (8..12).contains(&byte), "byte {byte}, flip {flip:#x}");
-                assert!(!damaged.lies_at(damaged.position()));
+                assert!(!damaged.lies_at(0x1234_5678) && !damaged.lies_at(damaged.position()));
                 buffer.0[byte] ^= flip;
             }
         }

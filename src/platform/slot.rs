@@ -59,14 +59,14 @@ impl Entry {
         self.position
     }
 
-    /// Whether all of it holds that a reader needs who expects the payload at `expected`, and goes there.
+    /// Whether that holds, and the payload lies where it is expected.
     ///
-    /// The position itself is not looked at: the check tells whether the one that was stored was that. So should only that word
-    /// be damaged the record is read all the same; whoever takes the position from the slot asks [`is_sound`](Self::is_sound).
-    /// As the place does not depend on anything loaded here, the processor fetches the payload while the slot is on its way.
+    /// Asked so that the optimiser does not see the two positions to be equal: a reader goes to the one it expects, which
+    /// does not depend on anything loaded here, so the processor fetches the payload while the slot is still on its way.
     #[inline]
     pub(crate) const fn lies_at(self, expected: u32) -> bool {
-        self.stamp ^ self.extent.0 ^ self.check ^ expected == CHECK
+        let rest = self.stamp ^ self.extent.0 ^ self.check;
+        rest ^ expected == CHECK && rest ^ self.position == CHECK
     }
 
     /// Whether nothing within one of the four words is damaged.
