@@ -14,7 +14,7 @@
 //! ```
 //! | at | bytes | field |
 //! |--:|--:|---|
-//! | 0 | 4 | *number*: rises by one with each segment that is begun, from 1; never reused |
+//! | 0 | 4 | *number*: rises with each segment that is begun, from 1 on a blank medium, and from where it is when another journal takes this one's place; never reused |
 //! | 4 | 4 | *label*: CRC-32C of `fmq segment`, the version (u8), the segment's place in the medium (u32) and the number, remapped. These eight bytes are enough to find the newest segment, and of any version to come they will say which it is |
 //! | 8 | 3 | `fmq` |
 //! | 11 | 1 | *version*: 1 |
@@ -89,6 +89,9 @@
 //! | the same, in a file, where the label is written last | in one sector of 512 bytes: no label; in several: as above | as above. A label without its header in the same sector is damage |
 //! | a frame is written | a head that does not check, or a CRC that does not verify, and no later frame that is *after sync* | the log ends before it. Nothing more is written to this segment: the next one is begun, and its *end* says where this one ends |
 //! | a frame is complete, but its last unit is weak | it verifies | the last record is copied into the next segment (refresh) before anything depends on it |
+//! | the last frame is a commit, complete and weak | it verifies | no segment is given up for it until the next header says it too |
+//! | a header is complete and weak, nothing is behind it | it verifies | the segment before says the same: that one stays until a frame is behind this header or a later one, and with two such headers in a row the second is begun again |
+//! | another journal takes the place of this one | the old one, of which the oldest segment may be gone; once the new header is complete, the new one | the new one is begun in front of the old one, which is erased then, the oldest segment first |
 //! | a frame in the middle of several that count together | frames with *more*, the last one missing | the log ends before the first of them |
 //!
 //! A frame that does not verify and has a later frame *after sync* behind it was stored once: that is damage, and is never

@@ -518,6 +518,9 @@ mod tests {
                 // Nor at the place that the damage seems to tell of.
                 let damaged = slots.at(0).load();
                 assert!(!damaged.lies_at(0x1234_5678) && !damaged.lies_at(damaged.position()));
+                // Nor at one that makes up for it.
+                let off = u32::from(flip) << (byte % 4 * 8);
+                assert!(!damaged.lies_at(0x1234_5678 ^ off), "byte {byte}, flip {flip:#x}");
                 buffer.0[byte] ^= flip;
             }
         }

@@ -62,7 +62,8 @@ impl Entry {
     /// Whether that holds, and the payload lies where it is expected.
     ///
     /// Asked so that the optimiser does not see the two positions to be equal: a reader goes to the one it expects, which
-    /// does not depend on anything loaded here, so the processor fetches the payload while the slot is still on its way.
+    /// does not depend on anything loaded here, so the processor fetches the payload while the slot is still on its way. And the
+    /// stored position is asked too: to the check alone, a damaged stamp and a place as far off would make up for each other.
     #[inline]
     pub(crate) const fn lies_at(self, expected: u32) -> bool {
         let rest = self.stamp ^ self.extent.0 ^ self.check;
