@@ -245,11 +245,12 @@ pub(crate) fn read_some<const W: usize, const E: usize>(log: &mut Log<W, E>, mod
     }
 }
 
-/// Reads that opening may take: a few labels, the newest header and its neighbours', and each unit of the newest segment.
+/// Reads that opening may take: a few labels, all of them where the newest header does not verify, that header and its
+/// neighbours', and each unit of the newest segment.
 fn most_reads<const W: usize, const E: usize>(flash: &Flash<W, E>) -> u64 {
     let segments = (flash.image().len() / E) as u64;
     let units = (E / W.max(4)) as u64;
-    6 * segments + 4 * units + 90
+    7 * segments + 4 * units + 100
 }
 
 /// Opens a journal: within a bounded number of reads, and without writing anything.
